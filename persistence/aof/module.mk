@@ -1,0 +1,2 @@
+noinst_LIBRARIES += persistence/aof/libaof.a
+persistence_aof_libaof_a_SOURCES = 

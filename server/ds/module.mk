@@ -1,0 +1,2 @@
+noinst_LIBRARIES += server/ds/libds.a
+server_ds_libds_a_SOURCES = 

@@ -1,0 +1,2 @@
+noinst_LIBRARIES += server/net/libnet.a
+server_net_libnet_a_SOURCES = 

@@ -1,0 +1,1 @@
+# layer check, end-to-end, fuzz corpora
