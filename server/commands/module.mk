@@ -10,6 +10,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_object.c \
 	server/commands/keys_scan.c \
 	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
 	server/commands/set_options.c server/commands/set_options.h \
 	server/commands/string_cmd.c \
@@ -20,3 +21,18 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/string_multi.c \
 	server/commands/string_range.c \
 	server/commands/string_set.c
+
+if HAVE_CMOCKA
+commands_unit_tests = \
+	tests/unit/commands/test_lcs \
+	tests/unit/commands/test_range \
+	tests/unit/commands/test_set_options
+check_PROGRAMS += $(commands_unit_tests)
+TESTS += $(commands_unit_tests)
+tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_range_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_set_options_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_set_options_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+endif

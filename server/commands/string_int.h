@@ -28,10 +28,6 @@ void string_propagate_del(struct call *c, struct slice key);
 /* PEXPIREAT key deadline_ms */
 void string_propagate_deadline(struct call *c, struct slice key, int64_t deadline_ms);
 
-/* Cuts the inclusive range [start, end] with negative positions counted from the end to what a string of len bytes has.
- * The count of bytes; *ret_start is written when that is not 0. Pure. */
-size_t string_range(int64_t start, int64_t end, size_t len, size_t *ret_start);
-
 void string_set_register(struct command_table *t);
 void string_get_register(struct command_table *t);
 void string_multi_register(struct command_table *t);

@@ -3,24 +3,8 @@
 
 #include "server/commands/string_int.h"
 
+#include "server/commands/range.h"
 #include "server/commands/rows.h"
-
-size_t string_range(int64_t start, int64_t end, size_t len, size_t *ret_start) {
-    int64_t n = (int64_t)len;
-    if (n == 0 || (start < 0 && end < 0 && start > end))
-        return 0;
-    /* n + start cannot overflow: one is negative, the other is not. */
-    if (start < 0)
-        start = start < -n ? 0 : n + start;
-    if (end < 0)
-        end = end < -n ? 0 : n + end;
-    if (end >= n)
-        end = n - 1;
-    if (start > end)
-        return 0;
-    *ret_start = (size_t)start;
-    return (size_t)(end - start + 1);
-}
 
 static void append_run(struct call *c) {
     struct keyref key = call_key(c, 1);
@@ -96,7 +80,7 @@ static void getrange_run(struct call *c) {
     if (!call_find_read_type(c, &key, VALUE_STRING, &e))
         return;
     size_t from = 0;
-    size_t n = e == NULL ? 0 : string_range(start, end, entry_string_len(e), &from);
+    size_t n = e == NULL ? 0 : range_cut(start, end, entry_string_len(e), &from);
     if (n == 0)
         resp_bulk(c->w, slice_of("", 0));
     else
