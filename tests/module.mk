@@ -1,1 +1,8 @@
 # layer check, end-to-end, fuzz corpora
+
+# What unit tests share: $(SUPPORT_LIBS) goes in front of the libraries of the layer under test.
+SUPPORT_LIBS = tests/support/libsupport.a
+check_LIBRARIES = tests/support/libsupport.a
+tests_support_libsupport_a_SOURCES = \
+	tests/support/simdisk.c tests/support/simdisk.h \
+	tests/support/simdisk_int.h tests/support/simdisk_medium.c
