@@ -6,3 +6,11 @@ check_LIBRARIES = tests/support/libsupport.a
 tests_support_libsupport_a_SOURCES = \
 	tests/support/simdisk.c tests/support/simdisk.h \
 	tests/support/simdisk_int.h tests/support/simdisk_medium.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/support/test_simdisk
+TESTS += tests/unit/support/test_simdisk
+tests_unit_support_test_simdisk_SOURCES = tests/unit/support/test_simdisk.c tests/support/unit.h
+tests_unit_support_test_simdisk_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_support_test_simdisk_LDADD = $(SUPPORT_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+endif

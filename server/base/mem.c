@@ -194,6 +194,22 @@ static inline void raw_free(void *p, size_t usable) {
 
 #else
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#endif
+
+#ifdef WITH_ASAN
+/* The try_ forms return NULL for absurd sizes in this build too. Read by the sanitizer's start-up code. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1";
+}
+#endif
+
 /* What glibc gives on 64-bit machines: a header of one word, chunks of 16 bytes, at least 24 usable. */
 size_t mem_good_size(size_t size_bytes) {
     if (size_bytes <= 24)
