@@ -404,8 +404,11 @@ void deadline_replace(struct deadline_index *x, const struct deadline_item *was,
     unsigned i = find_in_leaf(path.leaf, was);
     HF_ASSERT(i < path.leaf->count);
     path.leaf->items[i] = now;
+    /* The address decides between equal deadlines. */
     if (x->first == was)
-        x->first = NULL; /* the address decides between equal deadlines */
+        x->first = NULL;
+    else if (x->first != NULL && key_less(k, key_of(x->first)))
+        x->first = now;
 }
 
 static const struct leaf *end_leaf(const struct deadline_index *x, bool right) {

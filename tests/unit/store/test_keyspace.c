@@ -667,7 +667,8 @@ static void test_lfu_counter_rises_slowly_and_decays(void **state) {
 
 #define EVICT_KEYS 2000
 
-/* Key i was used i seconds after the start, the odd ones have a deadline; the later half is left when half is evicted, mostly. */
+/* Key i was used i seconds after the start, the odd ones have a deadline; the later half is left when half is evicted,
+ * mostly. */
 static struct keyspace *make_evictable(struct seen *seen, bool slots, enum keyspace_clock clock) {
     struct keyspace *ks = make(slots, seen, NULL);
     char name[32];
@@ -685,7 +686,8 @@ static int key_number(const char *name) {
     return atoi(name);
 }
 
-static void evict_half(enum keyspace_policy policy, enum keyspace_clock clock, bool slots, int *ret_old, int *ret_volatile) {
+static void evict_half(enum keyspace_policy policy, enum keyspace_clock clock, bool slots, int *ret_old,
+                       int *ret_volatile) {
     struct seen seen = {0};
     struct keyspace *ks = make_evictable(&seen, slots, clock);
     *ret_old = *ret_volatile = 0;
