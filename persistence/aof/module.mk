@@ -1,2 +1,3 @@
 noinst_LIBRARIES += persistence/aof/libaof.a
-persistence_aof_libaof_a_SOURCES = 
+persistence_aof_libaof_a_SOURCES = \
+	persistence/aof/manifest.c persistence/aof/manifest.h
