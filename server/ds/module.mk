@@ -5,8 +5,12 @@ server_ds_libds_a_SOURCES = \
 	server/ds/table.c server/ds/table.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/ds/test_table
-TESTS += tests/unit/ds/test_table
+check_PROGRAMS += tests/unit/ds/test_glob tests/unit/ds/test_lzf tests/unit/ds/test_table
+TESTS += tests/unit/ds/test_glob tests/unit/ds/test_lzf tests/unit/ds/test_table
+tests_unit_ds_test_glob_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_glob_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+tests_unit_ds_test_lzf_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_lzf_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 tests_unit_ds_test_table_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_table_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 endif
