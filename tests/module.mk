@@ -1,4 +1,11 @@
-# layer check, end-to-end, fuzz corpora
+# The layer check (its header says what it reads from the environment).
+dist_check_SCRIPTS += tests/layers
+TESTS += tests/layers
+AM_TESTS_ENVIRONMENT = \
+	HF_CC='$(CC)'; export HF_CC; \
+	HF_CPPFLAGS='$(CPPFLAGS) $(OPENSSL_CFLAGS) $(LZ4_CFLAGS) $(ZLIB_CFLAGS) $(SYSTEMD_CFLAGS)'; export HF_CPPFLAGS; \
+	HF_CFLAGS='-std=gnu17 -pthread $(SAN_CFLAGS)'; export HF_CFLAGS; \
+	HF_LIBS='$(OPENSSL_LIBS) $(JEMALLOC_LIBS) $(LZ4_LIBS) $(ZLIB_LIBS) $(LIBM)'; export HF_LIBS;
 
 # What unit tests share: $(SUPPORT_LIBS) goes in front of the libraries of the layer under test.
 SUPPORT_LIBS = tests/support/libsupport.a
