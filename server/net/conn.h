@@ -66,6 +66,8 @@ int listener_create(struct loop *loop, const struct listener_options *options, l
 void listener_destroy(struct listener *l); /* closes; removes the Unix socket's file */
 void listener_set_accepts_per_cycle(struct listener *l, unsigned n);
 int listener_port(const struct listener *l);
+/* The listening descriptor: for a forked child to close. */
+int listener_fd(const struct listener *l);
 
 /* Starts a non-blocking connect (replication, migration, bus). source_addr may be NULL. Completion shows as writable; then conn_errno(). */
 int conn_connect(struct loop *loop, const char *host, int port, const char *source_addr, struct conn **ret_conn)
