@@ -72,6 +72,8 @@ int rdb_writer_flush(struct rdb_writer *w) __attribute__((warn_unused_result));
 static inline uint64_t rdb_writer_offset(const struct rdb_writer *w) {
     return w->flushed + w->len;
 }
+/* The next bytes begin a chunk that damage before it should not touch: the codec starts afresh. */
+void rdb_writer_mark(struct rdb_writer *w);
 /* CRC-64 of everything written so far (0 with checksum off). */
 uint64_t rdb_writer_crc(struct rdb_writer *w);
 
@@ -117,6 +119,7 @@ struct rdb_reader {
     int fd;
     rdb_source_fn *source;
     void *source_arg;
+    struct slice slice; /* what is left of a compressed slice */
     struct rdb_codec_state *codec;
     enum rdb_codec codec_kind;
     uint64_t raw;                             /* bytes taken from the source */
