@@ -129,6 +129,7 @@ struct rdb_reader {
     struct buf scratch;                       /* decompressed strings and strings longer than the window */
     struct buf key;                           /* for messages: the key being read */
     bool has_key;
+    struct buf aux;       /* name and value of an aux field */
     struct buf first_key; /* the first key behind `verified` */
     bool has_first_key;
     struct rdb_error error;

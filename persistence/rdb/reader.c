@@ -266,6 +266,7 @@ void rdb_reader_deinit(struct rdb_reader *r) {
     buf_deinit(&r->scratch);
     buf_deinit(&r->compressed);
     buf_deinit(&r->key);
+    buf_deinit(&r->aux);
     buf_deinit(&r->first_key);
 }
 
