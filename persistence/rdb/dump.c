@@ -47,7 +47,9 @@ static int settle(struct slice payload, struct value *inout_value) {
         return -1;
     memcpy(block->data, v->u.bytes.p, v->u.bytes.n);
     block->len = v->u.bytes.n;
+    uint8_t encoding = v->encoding; /* a short string stays one whatever carries it */
     *v = value_string_rbuf_take(block);
+    v->encoding = encoding;
     return 0;
 }
 

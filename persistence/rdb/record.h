@@ -13,6 +13,7 @@
 #include "persistence/rdb/io.h"
 
 enum rdb_opcode {
+    RDB_RECORD_KEY = 0, /* not an opcode: a key with its value */
     RDB_OP_SLOT_IMPORT = 243,
     RDB_OP_SLOT_INFO = 244,
     RDB_OP_FUNCTION = 245,
@@ -63,7 +64,6 @@ struct rdb_record {
     int64_t idle_s;      /* -1: not given */
     int freq;            /* -1: not given */
 };
-#define RDB_RECORD_KEY ((enum rdb_opcode)0)
 
 /* The header. verify: look at checksums. */
 int rdb_stream_begin(struct rdb_reader *r, bool verify, struct rdb_stream *ret_s) __attribute__((warn_unused_result));
