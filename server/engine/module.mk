@@ -15,8 +15,16 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/engine_int.h \
 	server/engine/engine_settings.c \
 	server/engine/inflight.c \
+	server/engine/info.c \
 	server/engine/info.h \
 	server/engine/propagate.c \
+	server/engine/settings.c \
 	server/engine/settings.h \
+	server/engine/settings_absent.c \
+	server/engine/settings_file.c \
+	server/engine/settings_int.h \
+	server/engine/settings_rewrite.c \
+	server/engine/settings_value.c \
+	server/engine/slowlog.c \
 	server/engine/slowlog.h \
 	server/engine/transaction.c

@@ -37,6 +37,7 @@ enum setting_flags {
     SETTING_MULTI_ARG = 1 << 4,    /* may be several words (save, bind, client-output-buffer-limit) */
     SETTING_DENY_LOADING = 1 << 5, /* not while loading */
     SETTING_DEBUG = 1 << 6,
+    SETTING_ADDS_UP = 1 << 7,      /* special: repeated lines add up (save); a line whose value is one empty word starts afresh */
 };
 
 struct setting_enum {
