@@ -51,6 +51,8 @@ struct rdb_writer {
     struct buf *out;
     struct rdb_codec_state *codec;
     uint64_t sunk;       /* bytes given to the sink (after the codec) */
+    struct buf scratch;  /* compressed long strings */
+    size_t out_start;    /* length of *out before us */
     uint64_t sync_every; /* bytes; 0: never in between */
     uint64_t synced, syncing;
 };
@@ -127,6 +129,7 @@ struct rdb_reader {
     uint64_t raw_verified, raw_verified_next; /* see rdb_reader_verified() */
     uint64_t verified;                        /* stream offset up to which checksums matched */
     struct buf scratch;                       /* decompressed strings and strings longer than the window */
+    struct buf compressed;                    /* LZF input longer than the window */
     struct buf key;                           /* for messages: the key being read */
     bool has_key;
     struct buf aux;       /* name and value of an aux field */
