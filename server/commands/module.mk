@@ -13,6 +13,13 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_object.c \
 	server/commands/keys_scan.c \
 	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/persist.c server/commands/persist.h \
+	server/commands/persist_aof.c \
+	server/commands/persist_cmd.c \
+	server/commands/persist_info.c \
+	server/commands/persist_int.h \
+	server/commands/persist_load.c \
+	server/commands/persist_settings.c \
 	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
 	server/commands/set_options.c server/commands/set_options.h \
