@@ -14,5 +14,6 @@ void node_register_commands(struct node *n) {
     struct command_table *t = engine_commands(n->engine);
     n->keys_hooks = (struct keys_hooks){.ctx = n, .flushed_all = flushed_all};
     string_commands_register(t);
+    bitmap_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);
 }
