@@ -234,7 +234,8 @@ static void cpu_field(struct buf *out, const char *name, struct timeval t) {
 static void cpu_section(void *ctx, struct buf *out) {
     (void)ctx;
     struct rusage self = {0}, children = {0}, thread = {0};
-    if (getrusage(RUSAGE_SELF, &self) != 0 || getrusage(RUSAGE_CHILDREN, &children) != 0 || getrusage(RUSAGE_THREAD, &thread) != 0)
+    if (getrusage(RUSAGE_SELF, &self) != 0 || getrusage(RUSAGE_CHILDREN, &children) != 0 ||
+        getrusage(RUSAGE_THREAD, &thread) != 0)
         return;
     cpu_field(out, "used_cpu_sys", self.ru_stime);
     cpu_field(out, "used_cpu_user", self.ru_utime);
@@ -254,9 +255,10 @@ static void command_line(void *arg, struct command_entry *c) {
     struct buf *out = arg;
     if (c->calls != 0 || c->rejected != 0 || c->failed != 0) {
         double usec = (double)c->usec_ns / 1000;
-        buf_printf(out, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu\r\n", c->full_name,
-                   (unsigned long long)c->calls, (unsigned long long)(c->usec_ns / 1000), c->calls == 0 ? 0 : usec / (double)c->calls,
-                   (unsigned long long)c->rejected, (unsigned long long)c->failed);
+        buf_printf(out, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu\r\n",
+                   c->full_name, (unsigned long long)c->calls, (unsigned long long)(c->usec_ns / 1000),
+                   c->calls == 0 ? 0 : usec / (double)c->calls, (unsigned long long)c->rejected,
+                   (unsigned long long)c->failed);
     }
     for (int i = 0; i < c->sub_count; i++)
         command_line(out, &c->subs[i]);
@@ -312,10 +314,17 @@ static void info_run(struct call *c) {
     buf_deinit(&text);
 }
 
-static const char *const tips[] = {"nondeterministic_output", "request_policy:all_shards", "response_policy:special", NULL};
+static const char *const tips[] = {"nondeterministic_output", "request_policy:all_shards", "response_policy:special",
+                                   NULL};
 
-static const struct command rows[] = {{.name = "info", .group = "server", .since = "1.0.0", .arity = -1, .run = info_run, .tips = tips,
-                                       .acl = ACL_DANGEROUS, .flags = COMMAND_LOADING | COMMAND_STALE}};
+static const struct command rows[] = {{.name = "info",
+                                       .group = "server",
+                                       .since = "1.0.0",
+                                       .arity = -1,
+                                       .run = info_run,
+                                       .tips = tips,
+                                       .acl = ACL_DANGEROUS,
+                                       .flags = COMMAND_LOADING | COMMAND_STALE}};
 
 void info_commands_register(struct command_table *t) {
     command_table_register(t, rows, ROW_COUNT(rows), NULL);
