@@ -48,6 +48,7 @@ struct recovery {
     struct recovery_callbacks cb;
     struct recovery_result result;
     bool stopped;
+    bool in_foreign;          /* the fault is in a file of another program */
     bool is_hard;             /* the fault is corruption whatever is stated behind it */
     uint64_t fault_offset;    /* of the log, behind what was applied when the fault was found */
     uint64_t stated_durable;  /* by good annotations and, after a fault, by genuine ones */
@@ -88,6 +89,7 @@ static void stop(struct scan *s, enum recovery_verdict verdict, int64_t offset, 
         return;
     r->stopped = true;
     r->is_hard = hard;
+    r->in_foreign = !s->ours;
     r->fault_offset = r->result.offset;
     r->result.verdict = verdict;
     struct recovery_fault *f = &r->result.fault;
@@ -379,18 +381,18 @@ static void stop_stretch(struct scan *s, int64_t offset, const char *reason, boo
 /* The first bytes of the log in this file must follow the last ones of the file before. */
 static bool take_begin(struct scan *s, const struct annotation *a) {
     struct recovery *r = s->r;
-    bool follows = a->previous != 0 && r->chain_is_known;
-    if (!follows) {
+    if (!r->chain_is_known) {
         r->result.offset = a->offset;
         return true;
     }
-    if (a->offset == r->result.offset && a->previous == r->chain)
+    /* After an unclean stop the log goes on at the offset that was recovered, with a chain of its own. */
+    if (a->offset == r->result.offset && (a->previous == 0 || a->previous == r->chain))
         return true;
     char text[160];
     snprintf(text, sizeof text, "the next increment begins at log offset %" PRIu64 ", this one ends at %" PRIu64, a->offset,
              r->result.offset);
     bool overlaps = a->offset < r->result.offset;
-    struct scan before = {.r = r, .index = r->last_index, .good = r->last_bytes, .rr.size = r->last_bytes};
+    struct scan before = {.r = r, .ours = true, .index = r->last_index, .good = r->last_bytes, .rr.size = r->last_bytes};
     if ((a->fields & ANNOTATION_DURABLE) && a->durable > r->stated_durable)
         r->stated_durable = a->durable;
     (void)survey(r, s->path, s->stretch_start, s->key);
@@ -605,9 +607,10 @@ static void survey_file(struct recovery *r, const char *path) {
     struct annotation a;
     bool is_head = rr.size > 0 && record_reader_next(&rr) == RECORD_COMMENT && annotation_parse(rr.comment, &a) == 0 &&
                    (a.fields & ANNOTATION_HEAD) && annotation_is_genuine(rr.comment, &a, a.chain);
-    if (is_head)
-        (void)survey(r, path, rr.at, a.chain);
-    else if (rr.size > 0)
+    if (is_head) {
+        size_t found = survey(r, path, rr.at, a.chain);
+        r->is_hard |= found > 0 && r->in_foreign; /* we went on behind a file that was whole then */
+    } else if (rr.size > 0)
         r->is_hard = true; /* another program went on behind the damage, or the head is damaged too */
     record_reader_close(&rr);
 }
