@@ -15,3 +15,11 @@ persistence_rdb_librdb_a_SOURCES = \
 	persistence/rdb/string_codec.c \
 	persistence/rdb/walk.c persistence/rdb/walk.h \
 	persistence/rdb/writer.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/rdb/test_rdb
+TESTS += tests/unit/rdb/test_rdb
+tests_unit_rdb_test_rdb_SOURCES = tests/unit/rdb/test_rdb.c tests/unit/rdb/common.c tests/unit/rdb/common.h
+tests_unit_rdb_test_rdb_CPPFLAGS = $(UNIT_CPPFLAGS) -DHF_SRCDIR='"$(abs_top_srcdir)"'
+tests_unit_rdb_test_rdb_LDADD = $(RDB_LIBS) $(CMOCKA_LIBS)
+endif
