@@ -51,7 +51,8 @@ static int write_entry(void *arg, const struct entry *e) {
     }
     if (f->out.len >= FLUSH_BYTES)
         f->rc = flush(f);
-    if (++f->keys % 1024 == 0 && f->rc == 0 && f->options->progress != NULL && f->options->progress(f->options->progress_arg, f->keys) != 0)
+    if (++f->keys % 1024 == 0 && f->rc == 0 && f->options->progress != NULL &&
+        f->options->progress(f->options->progress_arg, f->keys) != 0)
         f->rc = -ECANCELED;
     return f->rc;
 }
@@ -70,7 +71,8 @@ static int write_databases(struct command_form *f, const struct keyspace *ks) {
     return f->rc != 0 ? f->rc : flush(f);
 }
 
-int command_form_write(const struct fs *fs, const char *path, const struct keyspace *ks, const struct command_form_options *o) {
+int command_form_write(const struct fs *fs, const char *path, const struct keyspace *ks,
+                       const struct command_form_options *o) {
     struct command_form f = {.fs = fs, .options = o, .out = BUF_INIT};
     f.fd = fs->open(fs->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     if (f.fd < 0)

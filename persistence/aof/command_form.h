@@ -1,4 +1,5 @@
-/* The data set as commands: the base of an AOF where aof-use-rdb-preamble is off, readable by everything that speaks the protocol.
+/* The data set as commands: the base of an AOF where aof-use-rdb-preamble is off, readable by everything that speaks
+ * the protocol.
  *
  * Thread: the owner of the keyspace, or a forked child. Errors: -errno of the first failing write.
  */
@@ -21,7 +22,7 @@ struct command_form_options {
 };
 
 /* Writes all databases to a new file at path and fsyncs it. A failure removes it. 0 or -errno. */
-int command_form_write(const struct fs *fs, const char *path, const struct keyspace *ks, const struct command_form_options *o)
-    __attribute__((warn_unused_result));
+int command_form_write(const struct fs *fs, const char *path, const struct keyspace *ks,
+                       const struct command_form_options *o) __attribute__((warn_unused_result));
 
 #endif

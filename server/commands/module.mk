@@ -1,5 +1,8 @@
 noinst_LIBRARIES += server/commands/libcommands.a
 server_commands_libcommands_a_SOURCES = \
+	server/commands/bitfield_cmd.c \
+	server/commands/bitmap_cmd.c server/commands/bitmap_int.h \
+	server/commands/bits.c server/commands/bits.h \
 	server/commands/commands.h \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
@@ -10,6 +13,13 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_object.c \
 	server/commands/keys_scan.c \
 	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/persist.c server/commands/persist.h \
+	server/commands/persist_aof.c \
+	server/commands/persist_cmd.c \
+	server/commands/persist_info.c \
+	server/commands/persist_int.h \
+	server/commands/persist_load.c \
+	server/commands/persist_settings.c \
 	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
 	server/commands/set_options.c server/commands/set_options.h \
@@ -24,11 +34,14 @@ server_commands_libcommands_a_SOURCES = \
 
 if HAVE_CMOCKA
 commands_unit_tests = \
+	tests/unit/commands/test_bits \
 	tests/unit/commands/test_lcs \
 	tests/unit/commands/test_range \
 	tests/unit/commands/test_set_options
 check_PROGRAMS += $(commands_unit_tests)
 TESTS += $(commands_unit_tests)
+tests_unit_commands_test_bits_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_bits_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)

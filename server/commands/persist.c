@@ -12,7 +12,8 @@
 #include "server/base/mem.h"
 #include "server/commands/persist_int.h"
 
-/* Snapshots: when and how they are made, and what is known about the last one. The AOF's side is in persist_aof.c, loading in persist_load.c. */
+/* Snapshots: when and how they are made, and what is known about the last one. The AOF's side is in persist_aof.c,
+ * loading in persist_load.c. */
 
 #define RETRY_AFTER_FAILURE_S 5
 
@@ -91,7 +92,9 @@ void persist_destroy(struct persist *p) {
     mem_free(p);
 }
 
-static const char *refuse_write(void *ctx, const struct client *cl) { return (cl->flags & CLIENT_MUST_OBEY) ? NULL : persist_refusal(ctx); }
+static const char *refuse_write(void *ctx, const struct client *cl) {
+    return (cl->flags & CLIENT_MUST_OBEY) ? NULL : persist_refusal(ctx);
+}
 
 void persist_register(struct persist *p) {
     persist_register_settings(p);
@@ -102,22 +105,30 @@ void persist_register(struct persist *p) {
 }
 
 const char *persist_refusal(struct persist *p) {
-    int error = changelog_refusal(p->log);
-    if (error != 0) {
-        static char text[160]; /* one refusal is in use at a time: the reply is written before the next question */
-        snprintf(text, sizeof text, "MISCONF Errors writing to the AOF file: %s", strerror(error));
-        return text;
-    }
+    const char *log_refusal = changelog_refusal(p->log);
+    if (log_refusal != NULL)
+        return log_refusal;
     if (!p->last_bgsave_ok && p->options.stop_writes_on_bgsave_error && p->options.save_point_count > 0)
-        return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the "
-               "data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails "
+        return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. "
+               "Commands that may modify the "
+               "data set are disabled, because this instance is configured to report errors during writes if RDB "
+               "snapshotting fails "
                "(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
     return NULL;
 }
 
-const struct children *persist_children(const struct persist *p) { return p->children; }
-struct aof *persist_aof(struct persist *p) { return p->aof; }
-void persist_set_pause_after_fork(struct persist *p, bool on) { p->pause_after_fork = on; }
+const struct children *persist_children(const struct persist *p) {
+    return p->children;
+}
+void persist_set_worker(struct persist *p, struct worker *worker) {
+    p->parts.worker = worker;
+}
+struct aof *persist_aof(struct persist *p) {
+    return p->aof;
+}
+void persist_set_pause_after_fork(struct persist *p, bool on) {
+    p->pause_after_fork = on;
+}
 
 /* ---- saving ---- */
 
@@ -141,7 +152,9 @@ static uint64_t count_keys(const struct keyspace *ks) {
     return n;
 }
 
-static void child_line(void *arg, enum log_level level, const char *line) { persist_log(arg, level, line); }
+static void child_line(void *arg, enum log_level level, const char *line) {
+    persist_log(arg, level, line);
+}
 
 void persist_snapshot_options(struct persist *p, struct snapshot_options *o) {
     snapshot_options_default(o);
@@ -210,7 +223,8 @@ int persist_bgsave(struct persist *p, struct buf *error) {
     persist_snapshot_options(p, &o);
     p->last_try_s = clock_wall_us() / 1000000;
     p->dirty_at_fork = engine_dirty(p->engine);
-    int rc = snapshot_start(p->children, p->parts.fs, p->options.dbfilename, p->ks, &o, p->parts.worker, bgsave_done, p);
+    int rc =
+        snapshot_start(p->children, p->parts.fs, p->options.dbfilename, p->ks, &o, p->parts.worker, bgsave_done, p);
     if (rc < 0) {
         p->last_bgsave_ok = false;
         log_warning("Can't save in background: fork: %s", strerror(-rc));
@@ -231,7 +245,8 @@ void persist_flushed_all(struct persist *p) {
         child_kill(p->children);
     if (p->options.save_point_count == 0)
         return;
-    /* The snapshot on disk would bring the flushed keys back after a crash: replace it now. The flush itself counts as a change for replicas and the AOF. */
+    /* The snapshot on disk would bring the flushed keys back after a crash: replace it now. The flush itself counts as
+     * a change for replicas and the AOF. */
     struct buf error = BUF_INIT;
     if (persist_save(p, &error) != 0)
         log_warning("After FLUSHALL: %.*s", (int)error.len, error.data);
@@ -299,14 +314,16 @@ int persist_stop(struct persist *p, unsigned flags) {
     }
     if (p->loading)
         return 0; /* what is loaded so far is not the data set: the files stay as they are */
-    bool save = (flags & PERSIST_SHUTDOWN_SAVE) || (p->options.save_point_count > 0 && !(flags & PERSIST_SHUTDOWN_NOSAVE));
+    bool save =
+        (flags & PERSIST_SHUTDOWN_SAVE) || (p->options.save_point_count > 0 && !(flags & PERSIST_SHUTDOWN_NOSAVE));
     if (save) {
         log_notice("Saving the final RDB snapshot before exiting.");
         if (p->parts.progress != NULL)
             p->parts.progress(p->parts.ctx, PERSIST_SAVING, 0);
         struct buf error = BUF_INIT;
         if (persist_save(p, &error) != 0) {
-            log_warning("Error trying to save the DB, %s.", flags & PERSIST_SHUTDOWN_FORCE ? "exit anyway" : "can't exit");
+            log_warning("Error trying to save the DB, %s.",
+                        flags & PERSIST_SHUTDOWN_FORCE ? "exit anyway" : "can't exit");
             rc = flags & PERSIST_SHUTDOWN_FORCE ? 0 : -1;
         }
         buf_deinit(&error);

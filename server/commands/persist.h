@@ -1,7 +1,8 @@
-/* Persistence as one running thing: snapshots and the AOF of a node, their options, schedule, loading, INFO and commands.
+/* Persistence as one running thing: snapshots and the AOF of a node, their options, schedule, loading, INFO and
+ * commands.
  *
- * It owns the struct aof, the one child process and the save points; the daemon gives it the engine and calls the cycle functions. Commands: SAVE, BGSAVE, BGREWRITEAOF,
- * LASTSAVE, WAIT, WAITAOF, SHUTDOWN.
+ * It owns the struct aof, the one child process and the save points; the daemon gives it the engine and calls the cycle
+ * functions. Commands: SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAIT, WAITAOF, SHUTDOWN.
  *
  * Thread: the loop's thread.
  */
@@ -52,15 +53,16 @@ void persist_destroy(struct persist *p);
 /* Registers options (before the configuration is read), commands and INFO fields. */
 void persist_register(struct persist *p);
 
-/* Loads the data set as the options say and begins to log. 0, or -1 with *error. Serves clients with -LOADING meanwhile. */
+/* Loads the data set as the options say and begins to log. 0, or -1 with *error. Serves clients with -LOADING
+ * meanwhile. */
 int persist_load(struct persist *p, struct buf *error) __attribute__((warn_unused_result));
 /* Each cycle: before replies are released. */
 void persist_before_sleep(struct persist *p);
 /* Ten times a second: save points, retries, the child. */
 void persist_cron(struct persist *p);
 
-/* Ends persistence for a shutdown: kills children, seals the AOF, saves a snapshot where the flags or save points want one. 0, or -1 when something that matters failed and FORCE was
- * not given: then everything goes on. */
+/* Ends persistence for a shutdown: kills children, seals the AOF, saves a snapshot where the flags or save points want
+ * one. 0, or -1 when something that matters failed and FORCE was not given: then everything goes on. */
 int persist_stop(struct persist *p, unsigned shutdown_flags);
 
 /* DEBUG RELOAD and LOADAOF: 0, or -1 with *error. */
@@ -72,6 +74,7 @@ void persist_flushed_all(struct persist *p);
 void persist_set_pause_after_fork(struct persist *p, bool on);
 /* True while clients must not write: disk errors. Text of the refusal or NULL. */
 const char *persist_refusal(struct persist *p);
+void persist_set_worker(struct persist *p, struct worker *worker);
 const struct children *persist_children(const struct persist *p);
 struct aof *persist_aof(struct persist *p);
 

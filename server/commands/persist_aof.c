@@ -84,8 +84,9 @@ static void base_done(void *arg, const struct child_result *r) {
         log_notice("Background AOF rewrite terminated with success");
     } else {
         if (r->over_budget)
-            log_warning("Background AOF rewrite aborted: it had copied %zu bytes of memory, the limit (rdb-cow-limit) is %zu", r->cow_peak_bytes,
-                        r->cow_limit_bytes);
+            log_warning(
+                "Background AOF rewrite aborted: it had copied %zu bytes of memory, the limit (rdb-cow-limit) is %zu",
+                r->cow_peak_bytes, r->cow_limit_bytes);
         else if (r->signal != 0 && !r->cancelled)
             log_warning("Background AOF rewrite terminated by signal %d", r->signal);
         else if (!r->cancelled)
@@ -190,7 +191,8 @@ static void close_waiters(void *ctx, uint64_t released) {
     struct closer c = {released, 0};
     engine_each_client(p->engine, close_if_waiting, &c);
     if (c.closed > 0)
-        log_warning("%zu connections closed: what they wrote could not be made durable and was not acknowledged", c.closed);
+        log_warning("%zu connections closed: what they wrote could not be made durable and was not acknowledged",
+                    c.closed);
 }
 
 static void wake(void *ctx) {

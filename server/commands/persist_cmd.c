@@ -7,6 +7,7 @@
 #include "server/base/mem.h"
 #include "server/base/num.h"
 #include "server/commands/persist_int.h"
+#include "server/engine/call.h"
 
 /* SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAIT, WAITAOF, SHUTDOWN. */
 
@@ -56,7 +57,8 @@ static void cmd_bgsave(struct call *c) {
             p->bgsave_scheduled = true;
             resp_simple(c->w, "Background saving scheduled");
         } else {
-            call_error(c, "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE "
+            call_error(c, "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in "
+                          "order to schedule a BGSAVE "
                           "whenever possible.");
         }
     } else {
@@ -124,7 +126,8 @@ static void wait_reply(struct client *cl, void *state, bool timed_out) {
     resp_int(&cl->w, 0);
 }
 
-static const struct client_block_ops wait_ops = {.name = "wait", .ready = wait_ready, .reply = wait_reply, .free = mem_free};
+static const struct client_block_ops wait_ops = {
+    .name = "wait", .ready = wait_ready, .reply = wait_reply, .free = mem_free};
 
 static bool arg_timeout_ms(struct call *c, int i, int64_t *ret_ms) {
     if (num_parse_i64(c->argv[i], ret_ms) != 0 || *ret_ms > INT64_MAX / 1000000) {
@@ -160,7 +163,8 @@ static void cmd_waitaof(struct call *c) {
     struct persist *p = call_context(c);
     int64_t local, replicas, timeout_ms;
     if (!call_arg_i64_range(c, 1, 0, 1, "ERR value is out of range, value must between 0 and 1", &local) ||
-        !call_arg_i64_range(c, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &replicas) || !arg_timeout_ms(c, 3, &timeout_ms))
+        !call_arg_i64_range(c, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &replicas) ||
+        !arg_timeout_ms(c, 3, &timeout_ms))
         return;
     if (local == 1 && !aof_is_on(p->aof)) {
         call_error(c, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
@@ -210,9 +214,24 @@ static void cmd_shutdown(struct call *c) {
 }
 
 static const struct command rows[] = {
-    {.name = "save", .group = "server", .since = "1.0.0", .arity = 1, .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_MULTI, .run = cmd_save},
-    {.name = "bgsave", .group = "server", .since = "1.0.0", .arity = -1, .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING, .run = cmd_bgsave},
-    {.name = "bgrewriteaof", .group = "server", .since = "1.0.0", .arity = 1, .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING, .run = cmd_bgrewriteaof},
+    {.name = "save",
+     .group = "server",
+     .since = "1.0.0",
+     .arity = 1,
+     .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_MULTI,
+     .run = cmd_save},
+    {.name = "bgsave",
+     .group = "server",
+     .since = "1.0.0",
+     .arity = -1,
+     .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING,
+     .run = cmd_bgsave},
+    {.name = "bgrewriteaof",
+     .group = "server",
+     .since = "1.0.0",
+     .arity = 1,
+     .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING,
+     .run = cmd_bgrewriteaof},
     {.name = "lastsave",
      .group = "server",
      .since = "1.0.0",
@@ -220,13 +239,26 @@ static const struct command rows[] = {
      .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
      .acl = ACL_ADMIN | ACL_DANGEROUS,
      .run = cmd_lastsave},
-    {.name = "wait", .group = "generic", .since = "3.0.0", .arity = 3, .flags = COMMAND_BLOCKING, .acl = ACL_CONNECTION, .run = cmd_wait},
-    {.name = "waitaof", .group = "generic", .since = "7.2.0", .arity = 4, .flags = COMMAND_BLOCKING, .acl = ACL_CONNECTION, .run = cmd_waitaof},
+    {.name = "wait",
+     .group = "generic",
+     .since = "3.0.0",
+     .arity = 3,
+     .flags = COMMAND_BLOCKING,
+     .acl = ACL_CONNECTION,
+     .run = cmd_wait},
+    {.name = "waitaof",
+     .group = "generic",
+     .since = "7.2.0",
+     .arity = 4,
+     .flags = COMMAND_BLOCKING,
+     .acl = ACL_CONNECTION,
+     .run = cmd_waitaof},
     {.name = "shutdown",
      .group = "server",
      .since = "1.0.0",
      .arity = -1,
-     .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_NO_MULTI | COMMAND_ALLOW_BUSY,
+     .flags =
+         COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_NO_MULTI | COMMAND_ALLOW_BUSY,
      .run = cmd_shutdown},
 };
 

@@ -14,7 +14,8 @@ static void loading_fields(const struct persist *p, struct buf *out) {
     info_field_u64(out, "loading_rdb_used_mem", 0);
     info_field_u64(out, "loading_loaded_bytes", done);
     info_field_f2(out, "loading_loaded_perc", total ? 100.0 * (double)done / (double)total : 0);
-    info_field_i64(out, "loading_eta_seconds", done ? (int64_t)((double)elapsed_s * (double)(total > done ? total - done : 0) / (double)done) : 1);
+    info_field_i64(out, "loading_eta_seconds",
+                   done ? (int64_t)((double)elapsed_s * (double)(total > done ? total - done : 0) / (double)done) : 1);
 }
 
 static void aof_fields(const struct persist *p, struct buf *out) {

@@ -17,7 +17,8 @@ struct persist_options {
     bool rdbchecksum, rdbcompression, rdb_incremental_fsync, stop_writes_on_bgsave_error;
     int64_t rdb_version, rdb_cow_limit, rdb_key_save_delay, load_interval_bytes;
     int rdb_codec, sanitize_dump_payload;
-    bool appendonly, aof_incremental_fsync, no_appendfsync_on_rewrite, aof_load_truncated, aof_use_rdb_preamble, aof_timestamps, aof_disable_auto_gc;
+    bool appendonly, aof_incremental_fsync, no_appendfsync_on_rewrite, aof_load_truncated, aof_use_rdb_preamble,
+        aof_timestamps, aof_disable_auto_gc;
     int appendfsync;
     int64_t aof_rewrite_percentage, aof_rewrite_min_size, aof_buffer_limit, aof_stall_tolerance_ms;
     struct save_point save_points[PERSIST_SAVE_POINTS_MAX];

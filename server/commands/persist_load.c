@@ -8,7 +8,8 @@
 #include "server/base/logging.h"
 #include "server/commands/persist_int.h"
 
-/* Bringing the data set back: at start, and for DEBUG RELOAD and LOADAOF. Clients are served with -LOADING meanwhile. */
+/* Bringing the data set back: at start, and for DEBUG RELOAD and LOADAOF. Clients are served with -LOADING meanwhile.
+ */
 
 #define TELL_EVERY_US 250000
 
@@ -45,7 +46,9 @@ static int on_yield(void *arg, const struct rdb_load_progress *progress) {
     return 0;
 }
 
-static void loaded_line(void *arg, enum log_level level, const char *line) { persist_log(arg, level, line); }
+static void loaded_line(void *arg, enum log_level level, const char *line) {
+    persist_log(arg, level, line);
+}
 
 int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t *ret_rest_offset, struct buf *error) {
     struct rdb_load_options o;
@@ -108,7 +111,8 @@ static void on_log(void *ctx, int level, const char *text) {
     log_line((enum log_level)level, "%s", text);
 }
 
-static enum loader_status load_aof(struct persist *p, bool read_only, struct loader_result *ret_result, struct buf *error) {
+static enum loader_status load_aof(struct persist *p, bool read_only, struct loader_result *ret_result,
+                                   struct buf *error) {
     struct loader_options lo = {
         .dir = ".",
         .dirname = p->options.appenddirname,
@@ -116,7 +120,12 @@ static enum loader_status load_aof(struct persist *p, bool read_only, struct loa
         .load_truncated = p->options.aof_load_truncated,
         .read_only = read_only,
     };
-    struct loader_callbacks cb = {.ctx = p, .load_base = load_base, .apply = apply, .discard_group = discard_group, .progress = on_progress, .log = on_log};
+    struct loader_callbacks cb = {.ctx = p,
+                                  .load_base = load_base,
+                                  .apply = apply,
+                                  .discard_group = discard_group,
+                                  .progress = on_progress,
+                                  .log = on_log};
     p->replayer = engine_client_create_internal(p->engine);
     int64_t start = clock_mono_us();
     enum loader_status st = loader_load(p->parts.fs, &lo, &cb, ret_result, error);
@@ -166,10 +175,12 @@ int persist_load(struct persist *p, struct buf *error) {
         enum loader_status st = load_aof(p, false, &loaded, error);
         rc = st == LOADER_OK ? 0 : -1;
         if (rc == 0 && !loaded.found) {
-            /* The AOF was switched on in the configuration of a node that has a snapshot: starting empty would hide its data. */
+            /* The AOF was switched on in the configuration of a node that has a snapshot: starting empty would hide its
+             * data. */
             rc = load_snapshot(p, error);
             if (rc == 0 && p->last_load_loaded > 0)
-                log_notice("There is no AOF yet: it begins with the %llu keys of %s", (unsigned long long)p->last_load_loaded, p->options.dbfilename);
+                log_notice("There is no AOF yet: it begins with the %llu keys of %s",
+                           (unsigned long long)p->last_load_loaded, p->options.dbfilename);
         }
     } else {
         rc = load_snapshot(p, error);

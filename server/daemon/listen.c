@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/logging.h"
 #include "server/daemon/node.h"
@@ -26,7 +27,10 @@ static int add_listener(struct node *n, const struct listener_options *o, struct
     return rc;
 }
 
-static bool may_be_absent(int rc) { return rc == -EADDRNOTAVAIL || rc == -EAFNOSUPPORT || rc == -EPROTONOSUPPORT || rc == -ENOPROTOOPT || rc == -ESOCKTNOSUPPORT; }
+static bool may_be_absent(int rc) {
+    return rc == -EADDRNOTAVAIL || rc == -EAFNOSUPPORT || rc == -EPROTONOSUPPORT || rc == -ENOPROTOOPT ||
+           rc == -ESOCKTNOSUPPORT;
+}
 
 static int listen_tcp(struct node *n, struct buf *error) {
     for (int i = 0; i < n->options.bind_count; i++) {
@@ -83,7 +87,14 @@ void node_close_listeners(struct node *n) {
         listener_destroy(n->listeners[--n->listener_count]);
 }
 
-/* CONFIG SET bind or port: the old sockets are given back first, for the new ones may overlap them; on failure the settings layer puts the old values back and comes here again. */
+void node_in_child(void *ctx) {
+    const struct node *n = ctx;
+    for (int i = 0; i < n->listener_count; i++)
+        close(listener_fd(n->listeners[i]));
+}
+
+/* CONFIG SET bind or port: the old sockets are given back first, for the new ones may overlap them; on failure the
+ * settings layer puts the old values back and comes here again. */
 int node_relisten(struct node *n, struct buf *error) {
     node_close_listeners(n);
     return node_listen(n, error);

@@ -1,6 +1,7 @@
 /* The node: everything wired together. The only place that sees all modules.
  *
- * main() makes one, reads the configuration into it, runs it, and ends it. Thread: the loop's thread. Internal to server/daemon.
+ * main() makes one, reads the configuration into it, runs it, and ends it. Thread: the loop's thread. Internal to
+ * server/daemon.
  */
 #ifndef HF_DAEMON_NODE_H
 #define HF_DAEMON_NODE_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "server/base/worker.h"
+#include "server/commands/commands.h"
 #include "server/commands/persist.h"
 #include "server/engine/engine.h"
 
@@ -20,8 +22,10 @@ struct node_options {
     int64_t port, tcp_backlog, databases, io_threads, unixsocketperm, socket_mark_id, accepts_per_cycle;
     char *unixsocket, *unixsocketgroup, *pidfile, *logfile, *syslog_ident, *proc_title_template, *ignore_warnings;
     char *server_cpulist;
-    int loglevel, log_format, log_timestamp_format, syslog_facility, supervised, oom_score_adj, shutdown_on_sigint, shutdown_on_sigterm;
-    bool daemonize, always_show_logo, set_proc_title, disable_thp, syslog_enabled, crash_log_enabled, jemalloc_bg_thread;
+    int loglevel, log_format, log_timestamp_format, syslog_facility, supervised, oom_score_adj, shutdown_on_sigint,
+        shutdown_on_sigterm;
+    bool daemonize, always_show_logo, set_proc_title, disable_thp, syslog_enabled, crash_log_enabled,
+        jemalloc_bg_thread;
     int64_t oom_values[3]; /* primary, replica, child */
     int64_t shutdown_timeout_s;
     char *binds[NODE_BINDS_MAX];
@@ -42,19 +46,21 @@ struct node {
     struct listener *listeners[NODE_LISTENERS_MAX];
     int listener_count;
     struct loop_waker *signal_waker;
-    bool running;   /* the configuration is applied: changes take effect at once */
-    bool stopping;  /* the loop is about to end */
+    bool running;  /* the configuration is applied: changes take effect at once */
+    bool stopping; /* the loop is about to end */
     bool supervised;
     int exit_code;
     bool sighup;
     int64_t next_watchdog_us, next_status_us;
+    struct keys_hooks keys_hooks;
     char executable[1024];
 };
 
 /* ---- node.c ---- */
 struct node *node_create(void);
 void node_destroy(struct node *n);
-/* After settings_load(): builds what the options shape, opens listeners, loads, runs until the end. Returns the exit status. */
+/* After settings_load(): builds what the options shape, opens listeners, loads, runs until the end. Returns the exit
+ * status. */
 int node_run(struct node *n);
 /* 0 when the process is going to end. */
 int node_shutdown(struct node *n, unsigned flags);
@@ -62,12 +68,19 @@ int node_shutdown(struct node *n, unsigned flags);
 /* ---- node_settings.c ---- */
 void node_register_settings(struct node *n);
 int node_apply_logging(void *ctx, struct buf *error);
+/* ---- node_commands.c ---- */
+void node_register_commands(struct node *n);
 /* ---- listen.c ---- */
 int node_listen(struct node *n, struct buf *error);
 void node_close_listeners(struct node *n);
+/* Closes the descriptors only: the files of Unix sockets are the parent's. ctx is the node. */
+void node_in_child(void *ctx);
 int node_relisten(struct node *n, struct buf *error);
 /* ---- process.c ---- */
-void node_daemonize(void);
+/* Forks away from the terminal; before this nothing but the configuration was made. */
+void node_daemonize_early(struct node *n);
+/* True when standard output is the stream that the service manager gave us for the journal. */
+bool node_stdout_is_journal(void);
 int node_write_pidfile(struct node *n);
 void node_install_signals(struct node *n);
 void node_install_crash_handler(void);

@@ -38,7 +38,9 @@ static void on_signal(int signo) {
     loop_waker_wake(signal_waker);
 }
 
-uint64_t node_take_signals(void) { return atomic_exchange(&pending_signals, 0); }
+uint64_t node_take_signals(void) {
+    return atomic_exchange(&pending_signals, 0);
+}
 
 void node_install_signals(struct node *n) {
     signal_waker = n->signal_waker;
@@ -77,7 +79,17 @@ void node_install_crash_handler(void) {
 
 /* ---- daemon, pid file ---- */
 
-void node_daemonize(void) {
+bool node_stdout_is_journal(void) {
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat st;
+    unsigned long long dev, ino;
+    return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(STDOUT_FILENO, &st) == 0 &&
+           st.st_dev == dev && st.st_ino == ino;
+}
+
+void node_daemonize_early(struct node *n) {
+    /* The background thread would not survive the fork: it is made anew on the other side. */
+    worker_destroy(n->worker);
     pid_t pid = fork();
     if (pid < 0) {
         log_warning("Can't daemonize: fork: %s", strerror(errno));
@@ -86,6 +98,8 @@ void node_daemonize(void) {
     if (pid > 0)
         _exit(0);
     setsid();
+    n->worker = worker_create("holdfast-bg");
+    persist_set_worker(n->persist, n->worker);
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return;
@@ -188,8 +202,9 @@ int node_raise_file_limit(struct node *n) {
         return -1;
     }
     if (fits < o->maxclients) {
-        log_warning("maxclients is reduced from %lld to %lld: the limit of open files is %lu. Raise LimitNOFILE or ulimit -n.", (long long)o->maxclients,
-                    (long long)fits, (unsigned long)limit.rlim_cur);
+        log_warning(
+            "maxclients is reduced from %lld to %lld: the limit of open files is %lu. Raise LimitNOFILE or ulimit -n.",
+            (long long)o->maxclients, (long long)fits, (unsigned long)limit.rlim_cur);
         o->maxclients = fits;
     }
     return 0;
@@ -208,14 +223,19 @@ static bool file_says(const char *path, const char *word) {
 
 void node_check_system(struct node *n) {
     if (file_says("/proc/sys/vm/overcommit_memory", "0"))
-        log_warning("WARNING Memory overcommit must be enabled! Without it, a background save or replication may fail under low memory condition. "
+        log_warning("WARNING Memory overcommit must be enabled! Without it, a background save or replication may fail "
+                    "under low memory condition. "
                     "Set vm.overcommit_memory = 1 in /etc/sysctl.conf and run sysctl vm.overcommit_memory=1.");
     if (n->options.disable_thp) {
-        if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0 && file_says("/sys/kernel/mm/transparent_hugepage/enabled", "[always]"))
-            log_warning("WARNING Transparent Huge Pages are always on in this kernel and could not be switched off for this process: copies during a "
-                        "background save will be larger and slower. Run: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
+        if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0 &&
+            file_says("/sys/kernel/mm/transparent_hugepage/enabled", "[always]"))
+            log_warning("WARNING Transparent Huge Pages are always on in this kernel and could not be switched off for "
+                        "this process: copies during a "
+                        "background save will be larger and slower. Run: echo madvise > "
+                        "/sys/kernel/mm/transparent_hugepage/enabled");
     } else if (file_says("/sys/kernel/mm/transparent_hugepage/enabled", "[always]")) {
-        log_warning("WARNING Transparent Huge Pages are on (disable-thp no): expect latency and memory costs during background saves.");
+        log_warning("WARNING Transparent Huge Pages are on (disable-thp no): expect latency and memory costs during "
+                    "background saves.");
     }
     struct buf b = BUF_INIT;
     int64_t somaxconn;
@@ -223,7 +243,8 @@ void node_check_system(struct node *n) {
         while (b.len > 0 && b.data[b.len - 1] == '\n')
             b.len--;
         if (num_parse_i64(buf_slice(&b), &somaxconn) == 0 && somaxconn < n->options.tcp_backlog)
-            log_warning("WARNING: The TCP backlog setting of %lld cannot be enforced because /proc/sys/net/core/somaxconn is set to the lower value of %lld.",
+            log_warning("WARNING: The TCP backlog setting of %lld cannot be enforced because "
+                        "/proc/sys/net/core/somaxconn is set to the lower value of %lld.",
                         (long long)n->options.tcp_backlog, (long long)somaxconn);
     }
     buf_deinit(&b);

@@ -26,8 +26,12 @@ bool service_present(void) {
 #endif
 }
 
-void service_ready(void) { notify("READY=1"); }
-void service_stopping(void) { notify("STOPPING=1"); }
+void service_ready(void) {
+    notify("READY=1");
+}
+void service_stopping(void) {
+    notify("STOPPING=1");
+}
 
 void service_status(const char *fmt, ...) {
     char text[256] = "STATUS=";
@@ -53,4 +57,6 @@ int64_t service_watchdog_interval_us(void) {
     return 0;
 }
 
-void service_watchdog(void) { notify("WATCHDOG=1"); }
+void service_watchdog(void) {
+    notify("WATCHDOG=1");
+}

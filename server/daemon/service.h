@@ -1,4 +1,5 @@
-/* The service manager (systemd's notification protocol, through libsystemd): readiness, status, time extensions, watchdog.
+/* The service manager (systemd's notification protocol, through libsystemd): readiness, status, time extensions,
+ * watchdog.
  *
  * Everything is a no-op where NOTIFY_SOCKET is not set or libsystemd was left out. Thread: the loop's thread.
  */

@@ -65,7 +65,7 @@ static inline bool put_literal(struct out *o, uint8_t c) {
 static inline bool put_match(struct out *o, size_t distance, size_t length) {
     size_t d = distance - 1, l = length - 2;
     o->control = NULL;
-    if (o->end - o->p < 3)
+    if (o->end - o->p < (l < 7 ? 2 : 3))
         return false;
     if (l < 7) {
         *o->p++ = (uint8_t)(l << 5 | d >> 8);

@@ -77,7 +77,7 @@ bool call_arg_deadline(struct call *c, int i, int64_t unit_ms, bool absolute, bo
 struct keyref call_key(const struct call *c, int i);
 /* Look-ups for reading: count hits and misses, touch the access clock, note keys in flight. NULL if absent. */
 struct entry *call_find_read(struct call *c, const struct keyref *key);
-struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no hit or clock change */
+struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no clock change */
 /* For writing: no hit count. */
 struct entry *call_find_write(struct call *c, const struct keyref *key);
 /* As above for a type: on another type replies WRONGTYPE and returns false; *ret_e is NULL if absent. */

@@ -78,16 +78,18 @@ static void set_separator(struct inner *n, unsigned i, struct key k) {
     n->addresses[i] = k.address;
 }
 
-/* Separators of n that are <= k: the child to go to. */
+/* Separators of n that are <= k: the child to go to. Searches without branches to mispredict; equal deadlines come after. */
 static unsigned child_for(const struct inner *n, struct key k) {
-    unsigned lo = 0, hi = (unsigned)n->count - 1;
-    while (lo < hi) {
-        unsigned mid = (lo + hi) / 2;
-        if (key_less(k, separator(n, mid)))
-            hi = mid;
-        else
-            lo = mid + 1;
+    unsigned lo = 0, left = (unsigned)n->count - 1;
+    while (left > 1) {
+        unsigned half = left / 2;
+        lo += n->deadlines[lo + half - 1] < k.deadline_ms ? half : 0;
+        left -= half;
     }
+    if (left == 1)
+        lo += n->deadlines[lo] < k.deadline_ms;
+    while (lo + 1 < n->count && n->deadlines[lo] == k.deadline_ms && n->addresses[lo] <= k.address)
+        lo++;
     return lo;
 }
 
@@ -346,6 +348,20 @@ static void mend_leaf(struct deadline_index *x, struct path *path) {
 
 /* ---- the interface ---- */
 
+static void prefetch_leaf(const struct leaf *l) {
+    const char *lines = (const char *)l;
+    for (size_t at = 0; at < sizeof *l; at += 64)
+        __builtin_prefetch(lines + at, 1);
+}
+
+void deadline_prefetch(const struct deadline_index *x, int64_t deadline_ms) {
+    struct path path;
+    if (x->height == 0)
+        return;
+    descend(x, (struct key){deadline_ms, 0}, &path);
+    prefetch_leaf(path.leaf);
+}
+
 void deadline_insert(struct deadline_index *x, struct deadline_item *item) {
     struct path path;
     if (x->root == NULL)
@@ -363,9 +379,7 @@ void deadline_insert(struct deadline_index *x, struct deadline_item *item) {
 }
 
 static unsigned find_in_leaf(const struct leaf *l, const struct deadline_item *item) {
-    const char *lines = (const char *)l;
-    for (size_t at = 64; at < sizeof *l; at += 64)
-        __builtin_prefetch(lines + at);
+    prefetch_leaf(l);
     unsigned i = 0;
     while (i < l->count && l->items[i] != item)
         i++;

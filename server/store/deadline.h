@@ -31,6 +31,8 @@ struct deadline_index {
 };
 
 void deadline_insert(struct deadline_index *x, struct deadline_item *item);
+/* A hint that an item with this deadline is about to be inserted. */
+void deadline_prefetch(const struct deadline_index *x, int64_t deadline_ms);
 /* deadline_ms is the one the item was inserted with; the item itself is not read. Asserts that it is there. */
 void deadline_remove(struct deadline_index *x, const struct deadline_item *item, int64_t deadline_ms);
 /* The item moved: `now` carries the same deadline. `was` is not read. */

@@ -223,8 +223,11 @@ static struct entry *replace(struct keyspace *ks, struct database *d, void **slo
     struct value old = entry_owned(was);
     struct rbuf *release;
     v = entry_normalise(entry_key_bytes(was).n, deadline_ms != KEYSPACE_NO_DEADLINE, v, &release);
-    if (!same_deadline && was_deadline != KEYSPACE_NO_DEADLINE)
+    if (!same_deadline && was_deadline != KEYSPACE_NO_DEADLINE) {
+        if (deadline_ms != KEYSPACE_NO_DEADLINE)
+            deadline_prefetch(&d->deadlines, deadline_ms); /* both misses at once */
         deadline_remove(&d->deadlines, entry_as_item(was), was_deadline);
+    }
     if (!entry_rewrite(was, v, deadline_ms)) {
         now = entry_create(entry_key_bytes(was), v, deadline_ms);
         entry_set_access(now, entry_access(was));

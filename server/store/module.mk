@@ -11,6 +11,9 @@ server_store_libstore_a_SOURCES = \
 	server/store/type.c server/store/type.h \
 	server/store/value.c server/store/value.h
 
+check_PROGRAMS += tests/bench/keyspace_bench
+tests_bench_keyspace_bench_LDADD = $(STORE_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/store/test_deadline tests/unit/store/test_keyspace
 TESTS += tests/unit/store/test_deadline tests/unit/store/test_keyspace
