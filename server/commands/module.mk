@@ -3,7 +3,15 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/bitfield_cmd.c \
 	server/commands/bitmap_cmd.c server/commands/bitmap_int.h \
 	server/commands/bits.c server/commands/bits.h \
+	server/commands/client_cmd.c \
+	server/commands/command_cmd.c \
 	server/commands/commands.h \
+	server/commands/config_cmd.c \
+	server/commands/connection_cmd.c \
+	server/commands/debug_cmd.c \
+	server/commands/digest.c server/commands/digest.h \
+	server/commands/docs.c server/commands/docs.h \
+	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
 	server/commands/keys_dump.c \
@@ -13,6 +21,8 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_object.c \
 	server/commands/keys_scan.c \
 	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/memory_cmd.c \
+	server/commands/memory_report.c server/commands/memory_report.h \
 	server/commands/persist.c server/commands/persist.h \
 	server/commands/persist_aof.c \
 	server/commands/persist_cmd.c \
@@ -22,7 +32,9 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/persist_settings.c \
 	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
+	server/commands/server_cmd.c \
 	server/commands/set_options.c server/commands/set_options.h \
+	server/commands/slowlog_cmd.c \
 	server/commands/string_cmd.c \
 	server/commands/string_counter.c \
 	server/commands/string_get.c \

@@ -112,7 +112,11 @@ void call_reply_help(struct call *c, const char *const *lines) {
     for (size_t i = 0; i < n; i++)
         resp_simple(c->w, lines[i]);
     resp_simple(c->w, "HELP");
-    resp_simple(c->w, "    Print this help.");
+    resp_simple(c->w, "    Prints this help.");
+}
+
+void call_redact(struct call *c, int i) {
+    c->redacted |= UINT64_C(1) << (i < 63 ? i : 63);
 }
 
 /* ---- arguments ---- */

@@ -36,6 +36,7 @@ struct call {
     uint64_t dirty;        /* changes announced */
     bool failed;           /* an error was replied */
     uint8_t propagate;     /* enum call_propagation */
+    uint64_t redacted;     /* bit i: logs show argv[i] as "(redacted)"; see call_redact() */
     bool saw_in_flight;    /* looked at a key whose change is not released: the reply waits */
 };
 
@@ -60,6 +61,9 @@ void call_error_oom(struct call *c);           /* OOM command not allowed when u
 void call_error_subcommand(struct call *c);
 /* HELP: title line "CMD <subcommand> …" and HELP lines around the module's own lines (NULL-terminated). */
 void call_reply_help(struct call *c, const char *const *lines);
+
+/* argv[i] is a secret: the slow log must not show it. */
+void call_redact(struct call *c, int i);
 
 /* ---- arguments: on failure reply the usual error and return false ---- */
 bool call_arg_i64(struct call *c, int i, int64_t *ret_value);              /* not an integer or out of range */

@@ -75,7 +75,7 @@ static void assert_string(const struct entry *e, const void *p, size_t n) {
 /* ---- against a model ---- */
 
 #define MODEL_KEYS 400
-#define MODEL_VALUE 3000
+#define MODEL_VALUE 6000
 
 struct model_key {
     bool there;
@@ -88,7 +88,7 @@ static struct model_key model[MODEL_KEYS];
 
 /* Lengths around the edges of the layout: one-byte key lengths, embedding, classes. */
 static size_t key_name(size_t i, char *dst) {
-    static const size_t lengths[] = {4, 16, 17, 200, 254, 255, 256, 300, 1010, 1100};
+    static const size_t lengths[] = {4, 16, 17, 200, 254, 255, 256, 300, 4080, 4200};
     size_t n = lengths[i % 10];
     memset(dst, 'k', n);
     for (size_t d = 0, v = i; d < 4; d++, v /= 10)
@@ -97,7 +97,7 @@ static size_t key_name(size_t i, char *dst) {
 }
 
 static size_t random_length(struct rng *rng) {
-    static const size_t edges[] = {0, 1, 44, 45, 64, 100, 800, 1000, 1016, 1024, 1025, 2000};
+    static const size_t edges[] = {0, 1, 44, 45, 64, 100, 800, 3790, 4060, 4080, 4088, 5000};
     size_t n = edges[rng_below(rng, 12)] + rng_below(rng, 9);
     return n < MODEL_VALUE ? n : MODEL_VALUE;
 }
@@ -118,7 +118,7 @@ static struct value random_value(struct rng *rng, struct model_key *m) {
 }
 
 static void compare_key(struct keyspace *ks, size_t i) {
-    char name[1200];
+    char name[4300];
     struct keyref k = keyspace_key(ks, slice_of(name, key_name(i, name)));
     struct model_key *m = &model[i];
     const struct entry *e = keyspace_peek(ks, 3, &k);
@@ -131,7 +131,7 @@ static void compare_key(struct keyspace *ks, size_t i) {
 }
 
 static void change_key(struct keyspace *ks, struct rng *rng, size_t i) {
-    char name[1200];
+    char name[4300];
     struct keyref k = keyspace_key(ks, slice_of(name, key_name(i, name)));
     struct model_key *m = &model[i];
     int64_t deadline = rng_below(rng, 2) ? KEYSPACE_NO_DEADLINE : START_MS + (int64_t)rng_below(rng, 50);
@@ -602,6 +602,13 @@ static void test_slots_keep_their_keys_together(void **state) {
     }
     struct keyref a = ref(ks, "a");
     assert_true(keyspace_slot_size(ks, 0, a.slot) >= 500);
+    static uint8_t of_all[1000];
+    uint64_t walk = 0;
+    do
+        walk = keyspace_scan(ks, 0, walk, 10, mark_key, of_all);
+    while (walk != 0);
+    for (int i = 0; i < 1000; i++)
+        assert_true(of_all[i] >= 1);
     uint64_t cursor = 0;
     do
         cursor = keyspace_scan_slot(ks, 0, a.slot, cursor, 10, mark_key, seen);
@@ -759,14 +766,19 @@ static void test_a_candidate_that_was_used_again_is_spared(void **state) {
     keyspace_set_now_ms(ks, START_MS + 100000);
     assert_true(keyspace_evict_one(ks, KEYSPACE_EVICT_ALLKEYS_LRU, 64)); /* all are in the pool now */
     keyspace_set_now_ms(ks, START_MS + 200000);
-    put(ks, "idle", "v", -1);
+    for (int i = 0; i < 5000; i++) {
+        snprintf(name, sizeof name, "idle:%d", i);
+        put(ks, name, "v", -1);
+    }
     keyspace_set_now_ms(ks, START_MS + 201000);
     for (int i = 0; i < 16; i++) {
         snprintf(name, sizeof name, "old:%d", i);
         find(ks, name);
     }
-    assert_true(keyspace_evict_one(ks, KEYSPACE_EVICT_ALLKEYS_LRU, 64));
-    assert_string_equal(seen.last, "idle");
+    for (int i = 0; i < 10; i++) {
+        assert_true(keyspace_evict_one(ks, KEYSPACE_EVICT_ALLKEYS_LRU, 5));
+        assert_memory_equal(seen.last, "idle", 4);
+    }
     keyspace_destroy(ks);
 }
 
