@@ -145,13 +145,6 @@ static enum rdb_access access_of(struct persist *p) {
     }
 }
 
-static uint64_t count_keys(const struct keyspace *ks) {
-    uint64_t n = 0;
-    for (unsigned db = 0; db < keyspace_databases(ks); db++)
-        n += keyspace_size(ks, db);
-    return n;
-}
-
 static void child_line(void *arg, enum log_level level, const char *line) {
     persist_log(arg, level, line);
 }
