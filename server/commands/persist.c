@@ -120,6 +120,7 @@ const char *persist_refusal(struct persist *p) {
 const struct children *persist_children(const struct persist *p) {
     return p->children;
 }
+const bool *persist_compresses(const struct persist *p) { return &p->options.rdbcompression; }
 void persist_set_worker(struct persist *p, struct worker *worker) {
     p->parts.worker = worker;
 }
