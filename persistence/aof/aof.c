@@ -314,6 +314,10 @@ void aof_run(struct aof *aof, struct durability_event first) {
     aof->stepping = true;
     struct event_queue q = {.count = 0};
     bool closes = false;
+    /* The cut of a rewrite is at the state of the data set, so the machine knows of every byte before anything else happens. */
+    uint64_t sealed = changelog_sealed(aof->cl);
+    if (sealed != aof->machine.sealed && first.type != DURABILITY_EV_APPENDED)
+        push_event(&q, (struct durability_event){.type = DURABILITY_EV_APPENDED, .offset = sealed});
     push_event(&q, first);
     int64_t now = now_ms();
     while (q.count > 0) {

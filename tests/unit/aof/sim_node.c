@@ -2,6 +2,7 @@
 
 #include "tests/unit/aof/sim_node.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
