@@ -12,6 +12,8 @@
 uint16_t crc16(const void *p, size_t n);
 /* Continues from crc (0 at the start). Uses carry-less multiplication where the CPU has it. */
 uint64_t crc64(uint64_t crc, const void *p, size_t n);
+/* The same by tables alone: what crc64() is where the CPU has no such instruction. */
+uint64_t crc64_portable(uint64_t crc, const void *p, size_t n);
 /* Hash slot of a key, 0..16383: of the bytes in the first non-empty {…}, else of the whole key. */
 unsigned crc16_key_slot(const void *key, size_t n);
 

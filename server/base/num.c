@@ -1,0 +1,277 @@
+#include "config.h"
+
+#include "server/base/num.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/assert.h"
+#include "server/base/endian.h"
+
+/* ---- integers -------------------------------------------------------------------------------------------------- */
+
+/* Eight ASCII digits at once: check them all, then add neighbours pairwise, pairs, and fours. False if one is none. */
+static inline bool eight_digits(const char *p, uint64_t *ret_value) {
+    uint64_t v = load_le64(p);
+    uint64_t high = v & UINT64_C(0xf0f0f0f0f0f0f0f0);
+    uint64_t above_9 = (v + UINT64_C(0x0606060606060606)) & UINT64_C(0xf0f0f0f0f0f0f0f0);
+    if ((high | above_9) != UINT64_C(0x3030303030303030))
+        return false;
+    v -= UINT64_C(0x3030303030303030);
+    v = v * 10 + (v >> 8);
+    v = ((v & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064) +
+         ((v >> 16) & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001)) >>
+        32;
+    *ret_value = v;
+    return true;
+}
+
+/* Digits of canonical form ("0", or no leading zero) up to UINT64_MAX. */
+static inline bool parse_digits(const char *p, size_t n, uint64_t *ret_value) {
+    if (n == 0 || n > 20 || (p[0] == '0' && n > 1))
+        return false;
+    uint64_t v = 0;
+    size_t safe = n < 19 ? n : 19; /* 19 digits cannot overflow */
+    size_t i = 0;
+    for (; i + 8 <= safe; i += 8) {
+        uint64_t eight;
+        if (!eight_digits(p + i, &eight))
+            return false;
+        v = v * 100000000 + eight;
+    }
+    for (; i < safe; i++) {
+        unsigned digit = (unsigned char)p[i] - (unsigned)'0';
+        if (digit > 9)
+            return false;
+        v = v * 10 + digit;
+    }
+    if (n == 20) {
+        unsigned digit = (unsigned char)p[19] - (unsigned)'0';
+        if (digit > 9 || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, digit, &v))
+            return false;
+    }
+    *ret_value = v;
+    return true;
+}
+
+int num_parse_u64(struct slice s, uint64_t *ret_value) {
+    return parse_digits(s.p, s.n, ret_value) ? 0 : -1;
+}
+
+int num_parse_i64(struct slice s, int64_t *ret_value) {
+    uint64_t v;
+    if (s.n > 0 && s.p[0] == '-') {
+        if (!parse_digits(s.p + 1, s.n - 1, &v) || v == 0 || v > (uint64_t)INT64_MAX + 1)
+            return -1;
+        *ret_value = (int64_t)(0 - v);
+        return 0;
+    }
+    if (!parse_digits(s.p, s.n, &v) || v > INT64_MAX)
+        return -1;
+    *ret_value = (int64_t)v;
+    return 0;
+}
+
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                  "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                  "8081828384858687888990919293949596979899";
+
+static unsigned count_digits(uint64_t v) {
+    static const uint64_t powers[20] = {0,
+                                        10u,
+                                        100u,
+                                        1000u,
+                                        10000u,
+                                        100000u,
+                                        1000000u,
+                                        10000000u,
+                                        100000000u,
+                                        1000000000u,
+                                        UINT64_C(10000000000),
+                                        UINT64_C(100000000000),
+                                        UINT64_C(1000000000000),
+                                        UINT64_C(10000000000000),
+                                        UINT64_C(100000000000000),
+                                        UINT64_C(1000000000000000),
+                                        UINT64_C(10000000000000000),
+                                        UINT64_C(100000000000000000),
+                                        UINT64_C(1000000000000000000),
+                                        UINT64_C(10000000000000000000)};
+    /* log10(2) is about 1233/4096; the table corrects the estimate by one. */
+    unsigned bits = 64u - (unsigned)__builtin_clzll((unsigned long long)(v | 1));
+    unsigned guess = bits * 1233 >> 12;
+    return guess + (v >= powers[guess]);
+}
+
+size_t num_format_u64(char *dst, uint64_t v) {
+    unsigned n = v == 0 ? 1 : count_digits(v);
+    char *at = dst + n;
+    while (v >= 100) {
+        at -= 2;
+        memcpy(at, digit_pairs + v % 100 * 2, 2);
+        v /= 100;
+    }
+    if (v >= 10)
+        memcpy(dst, digit_pairs + v * 2, 2);
+    else
+        dst[0] = (char)('0' + v);
+    return n;
+}
+
+size_t num_format_i64(char *dst, int64_t v) {
+    if (v >= 0)
+        return num_format_u64(dst, (uint64_t)v);
+    dst[0] = '-';
+    return 1 + num_format_u64(dst + 1, 0 - (uint64_t)v);
+}
+
+int num_parse_memory(struct slice s, int64_t *ret_bytes) {
+    static const struct {
+        const char *unit;
+        int64_t bytes;
+    } units[] = {{"", 1},        {"b", 1},        {"k", 1000},       {"kb", 1024},
+                 {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", INT64_C(1) << 30}};
+    size_t i = s.n > 0 && s.p[0] == '-' ? 1 : 0;
+    bool negative = i == 1;
+    size_t first = i;
+    int64_t v = 0;
+    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+        if (num_mul_i64(v, 10, &v) || num_add_i64(v, s.p[i] - '0', &v))
+            return -1;
+    if (i == first)
+        return -1;
+    struct slice unit = slice_of(s.p + i, s.n - i);
+    for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+        if (!slice_is(unit, units[u].unit))
+            continue;
+        if (num_mul_i64(v, units[u].bytes, &v))
+            return -1;
+        *ret_bytes = negative ? -v : v;
+        return 0;
+    }
+    return -1;
+}
+
+size_t num_format_human_bytes(char *dst, uint64_t bytes) {
+    static const char units[] = "KMGTP";
+    if (bytes < 1024)
+        return (size_t)snprintf(dst, 32, "%uB", (unsigned)bytes);
+    double scaled = (double)bytes / 1024;
+    size_t u = 0;
+    while (bytes >> (10 * (u + 2)) != 0 && units[u + 1] != '\0') {
+        scaled /= 1024;
+        u++;
+    }
+    return (size_t)snprintf(dst, 32, "%.2f%c", scaled, units[u]);
+}
+
+/* ---- floating point -------------------------------------------------------------------------------------------- */
+
+/* Plain decimals of at most 15 digits: digits and power of ten are both exact doubles, so one division rounds
+ * correctly (Clinger 1990). False: not of that form. */
+static bool parse_short_decimal(struct slice s, double *ret_value) {
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    if (s.n == 0 || s.n > 17)
+        return false;
+    size_t i = s.p[0] == '-' ? 1 : 0;
+    uint64_t digits = 0;
+    unsigned count = 0, fraction = 0;
+    bool point = false;
+    for (; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '.' && !point) {
+            point = true;
+        } else if (c >= '0' && c <= '9') {
+            digits = digits * 10 + (unsigned)(c - '0');
+            count++;
+            fraction += point;
+        } else {
+            return false;
+        }
+    }
+    if (count == 0 || count > 15)
+        return false;
+    double v = (double)digits / powers[fraction];
+    *ret_value = s.p[0] == '-' ? -v : v;
+    return true;
+}
+
+static bool is_blank(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* The slice as a C string in dst, or false where it cannot be a number. */
+static bool as_cstr(struct slice s, char *dst, size_t dst_bytes) {
+    if (s.n == 0 || s.n >= dst_bytes || is_blank(s.p[0]))
+        return false;
+    memcpy(dst, s.p, s.n);
+    dst[s.n] = '\0';
+    return true;
+}
+
+int num_parse_double(struct slice s, double *ret_value) {
+    if (parse_short_decimal(s, ret_value))
+        return 0;
+    char text[NUM_LDOUBLE_CHARS];
+    if (!as_cstr(s, text, sizeof text))
+        return -1;
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    if (end != text + s.n || isnan(v) || (errno == ERANGE && (isinf(v) || v == 0)))
+        return -1;
+    *ret_value = v;
+    return 0;
+}
+
+int num_parse_ldouble(struct slice s, long double *ret_value) {
+    char text[NUM_LDOUBLE_CHARS];
+    if (!as_cstr(s, text, sizeof text))
+        return -1;
+    char *end;
+    errno = 0;
+    long double v = strtold(text, &end);
+    if (end != text + s.n || isnan(v) || (errno == ERANGE && (isinf(v) || v == 0)))
+        return -1;
+    *ret_value = v;
+    return 0;
+}
+
+static size_t format_special(char *dst, bool is_nan, bool negative) {
+    const char *word = is_nan ? "nan" : negative ? "-inf" : "inf";
+    size_t n = strlen(word);
+    memcpy(dst, word, n);
+    return n;
+}
+
+size_t num_format_double(char *dst, double v) {
+    if (isnan(v) || isinf(v))
+        return format_special(dst, isnan(v), v < 0);
+    /* Up to 2^52 every integer is exact and %.17g would print just its digits; -0 keeps its sign. */
+    if (v > -0x1p52 && v < 0x1p52 && v == (double)(int64_t)v && !(v == 0 && signbit(v)))
+        return num_format_i64(dst, (int64_t)v);
+    int n = snprintf(dst, NUM_DOUBLE_CHARS, "%.17g", v);
+    HF_ASSERT(n > 0 && n < NUM_DOUBLE_CHARS);
+    return (size_t)n;
+}
+
+size_t num_format_ldouble_human(char *dst, long double v) {
+    if (isnan(v) || isinf(v))
+        return format_special(dst, isnan(v), v < 0);
+    int printed = snprintf(dst, NUM_LDOUBLE_CHARS, "%.17Lf", v);
+    HF_ASSERT(printed > 0 && printed < NUM_LDOUBLE_CHARS);
+    size_t n = (size_t)printed;
+    while (dst[n - 1] == '0')
+        n--;
+    if (dst[n - 1] == '.')
+        n--;
+    if (n == 2 && dst[0] == '-' && dst[1] == '0') {
+        dst[0] = '0';
+        n = 1;
+    }
+    return n;
+}

@@ -1,0 +1,137 @@
+/* A call: one execution of one command. This is the whole interface between commands and the engine.
+ *
+ * Ownership: everything in struct call is borrowed for the duration of the function. argv points into the client's input buffer: what must outlive the
+ * call is copied. Thread: the loop's thread.
+ *
+ * A command replies exactly once (through c->w or the helpers), announces every change of a key with call_changed(), and leaves propagation to
+ * the engine: when something changed, the request itself goes to the change log, unless call_propagate_*() said otherwise.
+ */
+#ifndef HF_ENGINE_CALL_H
+#define HF_ENGINE_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/base/slice.h"
+#include "server/engine/client.h"
+#include "server/engine/command.h"
+#include "server/proto/resp.h"
+#include "server/store/keyspace.h"
+
+struct engine;
+
+struct call {
+    struct engine *engine;
+    struct client *client;
+    struct keyspace *ks;
+    struct command_entry *cmd;
+    const struct slice *argv;
+    int argc;
+    unsigned db;           /* the client's database */
+    struct resp_writer *w; /* &client->w */
+    struct keyref key;     /* of argv[key_index], hashed ahead */
+    int key_index;         /* 0: none was hashed ahead */
+    /* outcome (engine) */
+    uint64_t dirty;        /* changes announced */
+    bool failed;           /* an error was replied */
+    uint8_t propagate;     /* enum call_propagation */
+    bool saw_in_flight;    /* looked at a key whose change is not released: the reply waits */
+};
+
+/* The context given with the command's row. */
+static inline void *call_context(const struct call *c) { return c->cmd->ctx; }
+/* Wall clock of this command, transaction or script, Unix ms. */
+static inline int64_t call_now_ms(const struct call *c) { return keyspace_now_ms(c->ks); }
+
+/* ---- replies ---- */
+/* "-" text; the first word is the code. Counted in errorstats. */
+void call_error(struct call *c, const char *text);
+void call_errorf(struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void call_error_syntax(struct call *c);        /* ERR syntax error */
+void call_error_wrong_type(struct call *c);    /* WRONGTYPE Operation against a key holding the wrong kind of value */
+void call_error_not_integer(struct call *c);   /* ERR value is not an integer or out of range */
+void call_error_not_float(struct call *c);     /* ERR value is not a valid float */
+void call_error_out_of_range(struct call *c);  /* ERR index out of range */
+void call_error_no_key(struct call *c);        /* ERR no such key */
+void call_error_arity(struct call *c);         /* ERR wrong number of arguments for '…' command */
+void call_error_oom(struct call *c);           /* OOM command not allowed when used memory > 'maxmemory'. */
+/* Unknown subcommand of a container: ERR unknown subcommand '…'. Try … HELP. */
+void call_error_subcommand(struct call *c);
+/* HELP: title line "CMD <subcommand> …" and HELP lines around the module's own lines (NULL-terminated). */
+void call_reply_help(struct call *c, const char *const *lines);
+
+/* ---- arguments: on failure reply the usual error and return false ---- */
+bool call_arg_i64(struct call *c, int i, int64_t *ret_value);              /* not an integer or out of range */
+bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value); /* error NULL: usual text */
+bool call_arg_double(struct call *c, int i, double *ret_value);            /* not a valid float */
+bool call_arg_ldouble(struct call *c, int i, long double *ret_value);
+/* A database number: ERR DB index is out of range / invalid DB index. */
+bool call_arg_db(struct call *c, int i, unsigned *ret_db);
+/* A deadline from a time argument as EXPIRE, SET EX, GETEX … have it: unit 1 (ms) or 1000 (s), relative or absolute. Refuses ≤ 0 when `positive` and overflow
+ * with "ERR invalid expire time in 'name' command". *ret_ms is absolute Unix ms. */
+bool call_arg_deadline(struct call *c, int i, int64_t unit_ms, bool absolute, bool positive, int64_t *ret_ms);
+
+/* ---- keys ---- */
+/* The keyref of argv[i]; free for the key hashed ahead. */
+struct keyref call_key(const struct call *c, int i);
+/* Look-ups for reading: count hits and misses, touch the access clock, note keys in flight. NULL if absent. */
+struct entry *call_find_read(struct call *c, const struct keyref *key);
+struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no hit or clock change */
+/* For writing: no hit count. */
+struct entry *call_find_write(struct call *c, const struct keyref *key);
+/* As above for a type: on another type replies WRONGTYPE and returns false; *ret_e is NULL if absent. */
+bool call_find_read_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e);
+bool call_find_write_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e);
+/* Any database: COPY … DB, MOVE. */
+struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyref *key);
+
+/* ---- changes ---- */
+/* Keyspace notification classes (notify-keyspace-events). */
+enum notify_class {
+    NOTIFY_GENERIC = 1 << 0,  /* g */
+    NOTIFY_STRING = 1 << 1,   /* $ */
+    NOTIFY_LIST = 1 << 2,     /* l */
+    NOTIFY_SET = 1 << 3,      /* s */
+    NOTIFY_HASH = 1 << 4,     /* h */
+    NOTIFY_ZSET = 1 << 5,     /* z */
+    NOTIFY_EXPIRED = 1 << 6,  /* x */
+    NOTIFY_EVICTED = 1 << 7,  /* e */
+    NOTIFY_STREAM = 1 << 8,   /* t */
+    NOTIFY_KEY_MISS = 1 << 9, /* m */
+    NOTIFY_MODULE = 1 << 10,  /* d */
+    NOTIFY_NEW = 1 << 11,     /* n */
+};
+/* A key changed: wakes WATCHers, counts towards save points, marks it in flight, notifies with the event's name. Call it after the change, once per event. */
+void call_changed(struct call *c, const struct keyref *key, enum notify_class cls, const char *event);
+void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
+/* A further event for a change already announced: notification only. */
+void call_notify(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
+/* A whole database changed (db = -1: all), `keys` of them: FLUSHDB, SWAPDB. */
+void call_changed_all(struct call *c, int db, size_t keys);
+
+/* ---- propagation ---- */
+enum call_propagation { CALL_PROPAGATE_REQUEST, CALL_PROPAGATE_OWN, CALL_PROPAGATE_NOTHING };
+/* Instead of the request, these commands in this order (all in one group; several are wrapped in MULTI/EXEC). Arguments are copied. The first call replaces
+ * the request, further ones add. */
+void call_propagate(struct call *c, unsigned db, const struct slice *argv, int argc);
+/* Convenience: NULL-terminated C words for fixed parts would hide lengths; build slices. */
+void call_propagate_nothing(struct call *c);
+/* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH, PUBLISH). */
+void call_propagate_always(struct call *c);
+
+/* ---- blocking until something outside the key space happens (WAIT, WAITAOF, …) ---- */
+struct client_block_ops {
+    const char *name;
+    /* Asked before each sleep: true when the client may go on; then reply() is called. */
+    bool (*ready)(struct client *cl, void *state);
+    /* Writes the reply: timed_out tells why. */
+    void (*reply)(struct client *cl, void *state, bool timed_out);
+    void (*free)(void *state);
+};
+/* Blocks the client; timeout_ms 0 = for ever. state is owned from now on. Never inside MULTI (the caller replies at once there). */
+void call_block(struct call *c, const struct client_block_ops *ops, void *state, int64_t timeout_ms);
+/* True inside EXEC or where the caller cannot wait. */
+bool call_must_not_block(const struct call *c);
+
+#endif
