@@ -28,8 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The classes of calls; faults.py has the same numbers. */
-enum kind { K_OPEN, K_WRITE, K_FSYNC, K_RENAME, K_UNLINK, K_TRUNCATE, K_CLOSE, K_READ, K_MKDIR, K_LINK, K_COUNT };
+/* The classes of calls; faults.py has the same numbers. LOOK is an open that cannot change anything. */
+enum kind { K_OPEN, K_WRITE, K_FSYNC, K_RENAME, K_UNLINK, K_TRUNCATE, K_CLOSE, K_READ, K_MKDIR, K_LINK, K_LOOK };
 
 enum { RULES = 8, PATH_BYTES = 112, TRACE = 8192, FDS = 65536 };
 enum kill_when { KILL_BEFORE, KILL_AFTER, KILL_MIDDLE };          /* MIDDLE: half of a write gets through */
@@ -214,11 +214,12 @@ static int open_common(int dirfd, const char *path, int flags, mode_t mode) {
     if (fd >= 0 && fd < FDS && ctl) track(fd, NULL);
     return fd;
   }
-  struct verdict v = judge(K_OPEN, full);
-  if (v.error) return (int)refuse(K_OPEN, full, &v);
+  enum kind kind = (flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)) ? K_OPEN : K_LOOK;
+  struct verdict v = judge(kind, full);
+  if (v.error) return (int)refuse(kind, full, &v);
   int fd = real(dirfd, path, flags, mode);
   track(fd, full);
-  return (int)finish(K_OPEN, full, &v, fd);
+  return (int)finish(kind, full, &v, fd);
 }
 
 #define OPEN_MODE(flags) \
@@ -257,16 +258,21 @@ int __openat_2(int dirfd, const char *path, int flags) { return open_common(dirf
 int __openat64_2(int dirfd, const char *path, int flags);
 int __openat64_2(int dirfd, const char *path, int flags) { return open_common(dirfd, path, flags | O_LARGEFILE, 0); }
 
-int mkstemp(char *template) {
-  REAL(mkstemp);
+int mkostemps(char *template, int suffix_len, int flags) {
+  REAL(mkostemps);
   char full[PATH_MAX];
-  if (!absolute(AT_FDCWD, template, full)) return real(template);
+  if (!absolute(AT_FDCWD, template, full)) return real(template, suffix_len, flags);
   struct verdict v = judge(K_OPEN, full);
   if (v.error) return (int)refuse(K_OPEN, full, &v);
-  int fd = real(template);
+  int fd = real(template, suffix_len, flags);
   if (absolute(AT_FDCWD, template, full)) track(fd, full);
   return (int)finish(K_OPEN, full, &v, fd);
 }
+int mkstemp(char *template) { return mkostemps(template, 0, 0); }
+int mkstemp64(char *template) { return mkostemps(template, 0, O_LARGEFILE); }
+int mkostemp(char *template, int flags) { return mkostemps(template, 0, flags); }
+int mkostemp64(char *template, int flags) { return mkostemps(template, 0, flags | O_LARGEFILE); }
+int mkstemps(char *template, int suffix_len) { return mkostemps(template, suffix_len, 0); }
 
 /* Two-name calls are judged by the new name, and by the old one where the new one is elsewhere. */
 #define TWO_NAMES(kind, olddir, old, newdir, new, call) \

@@ -15,9 +15,9 @@ import tempfile
 
 from .node import ROOT
 
-OPEN, WRITE, FSYNC, RENAME, UNLINK, TRUNCATE, CLOSE, READ, MKDIR, LINK = (1 << i for i in range(10))
+OPEN, WRITE, FSYNC, RENAME, UNLINK, TRUNCATE, CLOSE, READ, MKDIR, LINK, LOOK = (1 << i for i in range(11))
 CHANGES = OPEN | WRITE | FSYNC | RENAME | UNLINK | TRUNCATE | MKDIR | LINK
-NAMES = ["open", "write", "fsync", "rename", "unlink", "truncate", "close", "read", "mkdir", "link"]
+NAMES = ["open", "write", "fsync", "rename", "unlink", "truncate", "close", "read", "mkdir", "link", "look"]
 BEFORE, AFTER, MIDDLE = range(3)
 MAIN, ANY, EVERYONE = range(3)
 

@@ -189,12 +189,16 @@ class Node:
         self.kill() if kill else self.stop()
         return self.start(**kw)
 
-    def close(self):
-        if self.proc is not None and self.proc.poll() is None:
-            self.proc.kill()
-            self.proc.wait()
+    def close_process(self):
+        """Ends the process in whatever state it is."""
         if self.proc is not None:
+            if self.proc.poll() is None:
+                self.proc.kill()
+                self.proc.wait()
             _live.pop(self.proc.pid, None)
+
+    def close(self):
+        self.close_process()
         if self.own_dir:
             shutil.rmtree(self.dir, ignore_errors=True)
 
