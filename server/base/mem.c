@@ -194,19 +194,31 @@ static inline void raw_free(void *p, size_t usable) {
 
 #else
 
+/* The try_ forms return NULL for absurd sizes under sanitizers too. Each reads its options from its own function. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define WITH_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
 #endif
 #elif defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
 #endif
 
 #ifdef WITH_ASAN
-/* The try_ forms return NULL for absurd sizes in this build too. Read by the sanitizer's start-up code. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "allocator_may_return_null=1";
+}
+#endif
+
+#ifdef WITH_TSAN
+/* A forked child ends without its parent's threads: no leak. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) {
+    return "allocator_may_return_null=1 report_thread_leaks=0";
 }
 #endif
 
