@@ -71,7 +71,11 @@ static void touch_run(struct call *c) {
     int64_t found = 0;
     for (int i = 1; i < c->argc; i++) {
         struct keyref key = call_key(c, i);
-        found += call_find_read(c, &key) != NULL;
+        bool there = call_find_read(c, &key) != NULL;
+        /* To touch is what was asked for, CLIENT NO-TOUCH or not. */
+        if (there && (c->client->flags & CLIENT_NO_TOUCH))
+            (void)keyspace_find(c->ks, c->db, &key, KEYSPACE_LOOKUP_TOUCH);
+        found += there;
     }
     resp_int(c->w, found);
 }

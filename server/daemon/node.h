@@ -53,6 +53,9 @@ struct node {
     bool sighup;
     int64_t next_watchdog_us, next_status_us;
     struct keys_hooks keys_hooks;
+    struct server_identity identity;
+    struct debug_hooks debug_hooks;
+    bool skip_checksum; /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
     char executable[1024];
 };
 

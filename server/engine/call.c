@@ -112,7 +112,11 @@ void call_reply_help(struct call *c, const char *const *lines) {
     for (size_t i = 0; i < n; i++)
         resp_simple(c->w, lines[i]);
     resp_simple(c->w, "HELP");
-    resp_simple(c->w, "    Print this help.");
+    resp_simple(c->w, "    Prints this help.");
+}
+
+void call_redact(struct call *c, int i) {
+    c->redacted |= UINT64_C(1) << (i < 63 ? i : 63);
 }
 
 /* ---- arguments ---- */
@@ -198,9 +202,12 @@ static inline void note_read(struct call *c, unsigned db, const struct keyref *k
         c->engine->read_offset = offset;
 }
 
-struct entry *call_find_read(struct call *c, const struct keyref *key) {
-    enum keyspace_lookup how =
-        __builtin_expect(c->client->flags & CLIENT_NO_TOUCH, 0) ? KEYSPACE_LOOKUP_NOTOUCH : KEYSPACE_LOOKUP_TOUCH;
+/* CLIENT NO-TOUCH: what this client uses does not get younger by it. */
+static inline enum keyspace_lookup lookup_of(const struct call *c) {
+    return __builtin_expect(c->client->flags & CLIENT_NO_TOUCH, 0) ? KEYSPACE_LOOKUP_NOTOUCH : KEYSPACE_LOOKUP_TOUCH;
+}
+
+static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how) {
     struct entry *e = keyspace_find(c->ks, c->db, key, how);
     note_read(c, c->db, key);
     if (e != NULL)
@@ -210,14 +217,17 @@ struct entry *call_find_read(struct call *c, const struct keyref *key) {
     return e;
 }
 
+struct entry *call_find_read(struct call *c, const struct keyref *key) {
+    return find_counted(c, key, lookup_of(c));
+}
+
 struct entry *call_find_read_notouch(struct call *c, const struct keyref *key) {
-    note_read(c, c->db, key);
-    return keyspace_find(c->ks, c->db, key, KEYSPACE_LOOKUP_NOTOUCH);
+    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH);
 }
 
 struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyref *key) {
     note_read(c, db, key);
-    return keyspace_find(c->ks, db, key, KEYSPACE_LOOKUP_TOUCH);
+    return keyspace_find(c->ks, db, key, lookup_of(c));
 }
 
 struct entry *call_find_write(struct call *c, const struct keyref *key) {

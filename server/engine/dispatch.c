@@ -14,13 +14,27 @@
 
 /* ---- refusals ---- */
 
+/* A refused EXEC ends its transaction, and says so. */
+static void refuse_exec(struct client *cl, const char *text) {
+    struct buf b = BUF_INIT;
+    buf_append_cstr(&b, "EXECABORT Transaction discarded because of: ");
+    buf_append_cstr(&b, strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
+    buf_append_char(&b, '\0');
+    transaction_discard(cl);
+    engine_reply_error(cl, b.data);
+    buf_deinit(&b);
+}
+
 void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cmd, const char *text) {
     (void)e;
     if (cl->flags & CLIENT_MULTI)
         cl->flags |= CLIENT_DIRTY_EXEC;
     if (cmd != NULL)
         cmd->rejected++;
-    engine_reply_error(cl, text);
+    if (cmd != NULL && strcmp(cmd->row->name, "exec") == 0)
+        refuse_exec(cl, text);
+    else
+        engine_reply_error(cl, text);
     client_note_output(cl);
 }
 
@@ -245,16 +259,20 @@ void engine_dispatch(struct engine *e, const struct request *r) {
 
 /* ---- execution ---- */
 
-static void note_slow(struct engine *e, struct client *cl, struct command_entry *cmd, const struct slice *argv,
-                      int argc, int64_t us) {
-    if (cmd->flags & COMMAND_SKIP_SLOWLOG)
+static void note_slow(struct engine *e, struct client *cl, const struct call *c, int64_t us) {
+    if (c->cmd->flags & COMMAND_SKIP_SLOWLOG)
         return;
+    struct slice shown[64]; /* more than the slow log keeps */
+    const int argc = c->argc < 64 ? c->argc : 64;
+    for (int i = 0; i < argc && c->redacted != 0; i++)
+        shown[i] = (c->redacted >> i & 1) != 0 ? SLICE_LIT("(redacted)") : c->argv[i];
+    const struct slice *argv = c->redacted != 0 ? shown : c->argv;
     char peer[CONN_ADDR_CHARS] = "";
     if (cl->conn != NULL)
         conn_peer_addr(cl->conn, peer);
     int64_t wait_us = clock_mono_us() - us - cl->last_active_us;
     slowlog_add(e->slowlog, e->options.slowlog_max_len, clock_wall_us() / 1000000, us, wait_us > 0 ? wait_us : 0,
-                cl->db, argv, argc, peer, cl->name ? cl->name : "", cl->user);
+                cl->db, argv, c->redacted != 0 ? argc : c->argc, peer, cl->name ? cl->name : "", cl->user);
 }
 
 /* The reply that began at `from` waits for what the command changed and for what it saw. */
@@ -319,12 +337,14 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     }
     int64_t us = (int64_t)(ns / 1000);
     if (__builtin_expect(e->options.slowlog_slower_than_us >= 0 && us >= e->options.slowlog_slower_than_us, 0))
-        note_slow(e, cl, cmd, argv, argc, us);
+        note_slow(e, cl, &c, us);
     if (__builtin_expect(cl->w.q != &cl->out ||
                              (cl->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) != 0,
                          0) &&
         !e->in_exec) {
         outq_clear(&e->sink);
+        if (cl->flags & CLIENT_REPLY_OFF)
+            cl->w.q = &e->sink;
         if (cl->flags & CLIENT_REPLY_SKIP) {
             cl->flags &= ~(uint64_t)CLIENT_REPLY_SKIP;
             if (!(cl->flags & CLIENT_REPLY_OFF))

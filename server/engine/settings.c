@@ -286,3 +286,8 @@ int settings_value(struct settings *s, const char *name, struct buf *out) {
     setting_text(st, out);
     return 0;
 }
+
+bool settings_is_sensitive(const struct settings *s, struct slice name) {
+    const struct setting_state *st = settings_find(s, name);
+    return st != NULL && (st->row->flags & SETTING_SENSITIVE) != 0;
+}

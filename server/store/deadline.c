@@ -78,7 +78,8 @@ static void set_separator(struct inner *n, unsigned i, struct key k) {
     n->addresses[i] = k.address;
 }
 
-/* Separators of n that are <= k: the child to go to. Searches without branches to mispredict; equal deadlines come after. */
+/* Separators of n that are <= k: the child to go to. Searches without branches to mispredict; equal deadlines come
+ * after. */
 static unsigned child_for(const struct inner *n, struct key k) {
     unsigned lo = 0, left = (unsigned)n->count - 1;
     while (left > 1) {

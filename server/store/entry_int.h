@@ -43,7 +43,7 @@ _Static_assert(sizeof(struct entry) == 8, "header of an entry");
 #define ENTRY_OBJECT 16u /* … an object */
 #define ENTRY_LONG_KEY 255u
 /* Most bytes of an entry with an embedded value; a longer string is an rbuf. See the note in entry.c. */
-#define ENTRY_EMBED_MAX 1024u
+#define ENTRY_EMBED_MAX 4096u
 
 static inline bool entry_has_deadline(const struct entry *e) {
     return e->flags & ENTRY_DEADLINE;

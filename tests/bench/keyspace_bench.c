@@ -1,6 +1,6 @@
-/* Keyspace micro-benchmark: ns per operation over N keys of 16 bytes with 64-byte values, in random order.
- * Usage: keyspace_bench [keys] [operations]. With batches, 32 keys are prefetched as the engine does it; without, each
- * look-up stands alone. */
+/* Keyspace micro-benchmark: ns per operation over N keys of 16 bytes with values of 64 bytes (or as given), in random
+ * order. Usage: keyspace_bench [keys] [operations] [value bytes]. With batches, 32 keys are prefetched as the engine
+ * does it; without, each look-up stands alone. */
 #include "config.h"
 
 #include <inttypes.h>
@@ -14,14 +14,15 @@
 
 #define BATCH 32
 #define KEY_LEN 16
-#define VALUE_LEN 64
+#define VALUE_MAX 16384
 #define START_MS INT64_C(1700000000000)
 
 struct bench {
     struct keyspace *ks;
     uint64_t keys, ops;
     struct rng rng;
-    char value[VALUE_LEN];
+    size_t value_len;
+    char value[VALUE_MAX];
     uint64_t sum; /* keeps the reads alive */
 };
 
@@ -44,16 +45,16 @@ static void op_get(struct bench *b, const struct keyref *key) {
 
 static void op_set(struct bench *b, const struct keyref *key) {
     b->value[3]++;
-    keyspace_put(b->ks, 0, key, value_string(slice_of(b->value, VALUE_LEN)), KEYSPACE_NO_DEADLINE);
+    keyspace_put(b->ks, 0, key, value_string(slice_of(b->value, b->value_len)), KEYSPACE_NO_DEADLINE);
 }
 
 static void op_set_ex(struct bench *b, const struct keyref *key) {
     int64_t deadline = START_MS + 100000 + (int64_t)rng_below(&b->rng, 1000000);
-    keyspace_put(b->ks, 0, key, value_string(slice_of(b->value, VALUE_LEN)), deadline);
+    keyspace_put(b->ks, 0, key, value_string(slice_of(b->value, b->value_len)), deadline);
 }
 
 static void op_set_other_size(struct bench *b, const struct keyref *key) {
-    size_t n = 20 + rng_below(&b->rng, VALUE_LEN - 20);
+    size_t n = b->value_len / 4 + 1 + rng_below(&b->rng, b->value_len * 3 / 4);
     keyspace_put(b->ks, 0, key, value_string(slice_of(b->value, n)), KEYSPACE_NO_DEADLINE);
 }
 
@@ -116,10 +117,11 @@ static void load(struct bench *b) {
 
 int main(int argc, char **argv) {
     struct bench b = {.keys = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000,
-                      .ops = argc > 2 ? strtoull(argv[2], NULL, 10) : 4000000};
+                      .ops = argc > 2 ? strtoull(argv[2], NULL, 10) : 4000000,
+                      .value_len = argc > 3 ? strtoull(argv[3], NULL, 10) : 64};
     struct keyspace_options o = {.databases = 16};
-    if (b.keys == 0 || b.ops < BATCH) {
-        fprintf(stderr, "usage: keyspace_bench [keys] [operations]\n");
+    if (b.keys == 0 || b.ops < BATCH || b.value_len < 4 || b.value_len > VALUE_MAX) {
+        fprintf(stderr, "usage: keyspace_bench [keys] [operations] [value bytes]\n");
         return 2;
     }
     hash_key_init(&o.hash_key, "bench", 5);

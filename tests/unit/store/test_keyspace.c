@@ -12,56 +12,7 @@
 
 #include "server/base/mem.h"
 #include "server/base/num.h"
-
-#define START_MS INT64_C(1700000000000)
-
-struct seen {
-    unsigned expired, evicted, appeared;
-    char last[64];
-};
-
-static void on_removed(void *ctx, unsigned db, const struct keyref *key, enum keyspace_removal why) {
-    struct seen *s = ctx;
-    (void)db;
-    s->expired += why == KEYSPACE_EXPIRED;
-    s->evicted += why == KEYSPACE_EVICTED;
-    if (key->key.n < sizeof s->last) {
-        memcpy(s->last, key->key.p, key->key.n);
-        s->last[key->key.n] = '\0';
-    }
-}
-
-static void on_appeared(void *ctx, unsigned db, const struct keyref *key, enum value_type type) {
-    struct seen *s = ctx;
-    (void)db;
-    (void)key;
-    assert_int_equal(type, VALUE_STRING);
-    s->appeared++;
-}
-
-static struct keyspace *make(bool slots, struct seen *seen, struct worker *worker) {
-    struct keyspace_options o = {.databases = 16, .slots = slots, .rng_seed = 42, .lazyfree = worker};
-    hash_key_init(&o.hash_key, "seed", 4);
-    if (seen != NULL)
-        o.events = (struct store_events){.ctx = seen, .removed = on_removed, .appeared = on_appeared};
-    struct keyspace *ks = keyspace_create(&o);
-    keyspace_set_now_ms(ks, START_MS);
-    return ks;
-}
-
-static struct keyref ref(const struct keyspace *ks, const char *key) {
-    return keyspace_key(ks, slice_cstr(key));
-}
-
-static struct entry *put(struct keyspace *ks, const char *key, const char *value, int64_t deadline_ms) {
-    struct keyref k = ref(ks, key);
-    return keyspace_put(ks, 0, &k, value_string(slice_cstr(value)), deadline_ms);
-}
-
-static struct entry *find(struct keyspace *ks, const char *key) {
-    struct keyref k = ref(ks, key);
-    return keyspace_find(ks, 0, &k, KEYSPACE_LOOKUP_TOUCH);
-}
+#include "tests/unit/store/fixture.h"
 
 static void assert_string(const struct entry *e, const void *p, size_t n) {
     char scratch[24];
@@ -75,7 +26,7 @@ static void assert_string(const struct entry *e, const void *p, size_t n) {
 /* ---- against a model ---- */
 
 #define MODEL_KEYS 400
-#define MODEL_VALUE 3000
+#define MODEL_VALUE 6000
 
 struct model_key {
     bool there;
@@ -88,7 +39,7 @@ static struct model_key model[MODEL_KEYS];
 
 /* Lengths around the edges of the layout: one-byte key lengths, embedding, classes. */
 static size_t key_name(size_t i, char *dst) {
-    static const size_t lengths[] = {4, 16, 17, 200, 254, 255, 256, 300, 1010, 1100};
+    static const size_t lengths[] = {4, 16, 17, 200, 254, 255, 256, 300, 4080, 4200};
     size_t n = lengths[i % 10];
     memset(dst, 'k', n);
     for (size_t d = 0, v = i; d < 4; d++, v /= 10)
@@ -97,7 +48,7 @@ static size_t key_name(size_t i, char *dst) {
 }
 
 static size_t random_length(struct rng *rng) {
-    static const size_t edges[] = {0, 1, 44, 45, 64, 100, 800, 1000, 1016, 1024, 1025, 2000};
+    static const size_t edges[] = {0, 1, 44, 45, 64, 100, 800, 3790, 4060, 4080, 4088, 5000};
     size_t n = edges[rng_below(rng, 12)] + rng_below(rng, 9);
     return n < MODEL_VALUE ? n : MODEL_VALUE;
 }
@@ -118,7 +69,7 @@ static struct value random_value(struct rng *rng, struct model_key *m) {
 }
 
 static void compare_key(struct keyspace *ks, size_t i) {
-    char name[1200];
+    char name[4300];
     struct keyref k = keyspace_key(ks, slice_of(name, key_name(i, name)));
     struct model_key *m = &model[i];
     const struct entry *e = keyspace_peek(ks, 3, &k);
@@ -131,7 +82,7 @@ static void compare_key(struct keyspace *ks, size_t i) {
 }
 
 static void change_key(struct keyspace *ks, struct rng *rng, size_t i) {
-    char name[1200];
+    char name[4300];
     struct keyref k = keyspace_key(ks, slice_of(name, key_name(i, name)));
     struct model_key *m = &model[i];
     int64_t deadline = rng_below(rng, 2) ? KEYSPACE_NO_DEADLINE : START_MS + (int64_t)rng_below(rng, 50);
@@ -602,6 +553,13 @@ static void test_slots_keep_their_keys_together(void **state) {
     }
     struct keyref a = ref(ks, "a");
     assert_true(keyspace_slot_size(ks, 0, a.slot) >= 500);
+    static uint8_t of_all[1000];
+    uint64_t walk = 0;
+    do
+        walk = keyspace_scan(ks, 0, walk, 10, mark_key, of_all);
+    while (walk != 0);
+    for (int i = 0; i < 1000; i++)
+        assert_true(of_all[i] >= 1);
     uint64_t cursor = 0;
     do
         cursor = keyspace_scan_slot(ks, 0, a.slot, cursor, 10, mark_key, seen);
@@ -614,159 +572,6 @@ static void test_slots_keep_their_keys_together(void **state) {
         in_a += entry_key(keyspace_random(ks, 0)).p[0] == '{';
     assert_in_range(in_a, 400, 600);
     keyspace_check(ks);
-    keyspace_destroy(ks);
-}
-
-/* ---- the access clock ---- */
-
-static void test_idle_time_and_frozen_clock(void **state) {
-    (void)state;
-    struct keyspace *ks = make(false, NULL, NULL);
-    struct entry *e = put(ks, "k", "v", -1);
-    struct keyref k = ref(ks, "k");
-    int64_t now = START_MS + 30000;
-    keyspace_set_now_ms(ks, now);
-    assert_int_equal(entry_idle_s(e, now), 30);
-    keyspace_find(ks, 0, &k, KEYSPACE_LOOKUP_NOTOUCH);
-    keyspace_set_frozen(ks, true);
-    keyspace_find(ks, 0, &k, KEYSPACE_LOOKUP_TOUCH);
-    assert_int_equal(entry_idle_s(e, now), 30);
-    keyspace_set_frozen(ks, false);
-    keyspace_find(ks, 0, &k, KEYSPACE_LOOKUP_TOUCH);
-    assert_int_equal(entry_idle_s(e, now), 0);
-    keyspace_set_access(ks, e, 1234, -1);
-    assert_int_equal(entry_idle_s(e, now), 1234);
-    keyspace_set_access(ks, e, -1, 5);
-    assert_int_equal(entry_idle_s(e, now), 1234);
-    keyspace_set_access(ks, e, INT64_MAX, -1);
-    assert_int_equal(entry_idle_s(e, now), 0xffffff);
-    keyspace_destroy(ks);
-}
-
-static void test_lfu_counter_rises_slowly_and_decays(void **state) {
-    (void)state;
-    struct keyspace *ks = make(false, NULL, NULL);
-    keyspace_set_clock(ks, KEYSPACE_CLOCK_LFU, 10, 1);
-    struct entry *e = put(ks, "k", "v", -1);
-    struct keyref k = ref(ks, "k");
-    assert_int_equal(entry_lfu_counter(e, START_MS, 1), 5);
-    for (int i = 0; i < 1000; i++)
-        keyspace_find(ks, 0, &k, KEYSPACE_LOOKUP_TOUCH);
-    uint8_t counter = entry_lfu_counter(e, START_MS, 1);
-    assert_in_range(counter, 12, 26); /* 18 in the mean, as the table in redis.conf has it */
-    assert_int_equal(entry_lfu_counter(e, START_MS + 3 * 60000, 1), counter - 3);
-    assert_int_equal(entry_lfu_counter(e, START_MS + 3 * 60000, 3), counter - 1);
-    assert_int_equal(entry_lfu_counter(e, START_MS + 3 * 60000, 0), counter);
-    assert_int_equal(entry_lfu_counter(e, START_MS + 600 * 60000, 1), 0);
-    keyspace_set_access(ks, e, -1, 200);
-    assert_int_equal(entry_lfu_counter(e, START_MS, 1), 200);
-    keyspace_destroy(ks);
-}
-
-/* ---- eviction ---- */
-
-#define EVICT_KEYS 2000
-
-/* Key i was used i seconds after the start, the odd ones have a deadline; the later half is left when half is evicted,
- * mostly. */
-static struct keyspace *make_evictable(struct seen *seen, bool slots, enum keyspace_clock clock) {
-    struct keyspace *ks = make(slots, seen, NULL);
-    char name[32];
-    keyspace_set_clock(ks, clock, 10, 1);
-    for (int i = 0; i < EVICT_KEYS; i++) {
-        snprintf(name, sizeof name, "%d", i);
-        keyspace_set_now_ms(ks, clock == KEYSPACE_CLOCK_LRU ? START_MS + i * 1000 : START_MS);
-        struct entry *e = put(ks, name, "v", i % 2 ? START_MS * 2 - i : -1);
-        keyspace_set_access(ks, e, -1, i / 8);
-    }
-    return ks;
-}
-
-static int key_number(const char *name) {
-    return atoi(name);
-}
-
-static void evict_half(enum keyspace_policy policy, enum keyspace_clock clock, bool slots, int *ret_old,
-                       int *ret_volatile) {
-    struct seen seen = {0};
-    struct keyspace *ks = make_evictable(&seen, slots, clock);
-    *ret_old = *ret_volatile = 0;
-    for (int i = 0; i < EVICT_KEYS / 4; i++) {
-        assert_true(keyspace_evict_one(ks, policy, 5));
-        *ret_old += key_number(seen.last) < EVICT_KEYS / 2;
-        *ret_volatile += key_number(seen.last) % 2;
-    }
-    assert_int_equal(seen.evicted, EVICT_KEYS / 4);
-    assert_int_equal(keyspace_size(ks, 0), EVICT_KEYS - EVICT_KEYS / 4);
-    keyspace_check(ks);
-    while (keyspace_evict_one(ks, policy, 5)) {
-    }
-    bool all = policy >= KEYSPACE_EVICT_ALLKEYS_LRU;
-    assert_int_equal(keyspace_size(ks, 0), all ? 0 : EVICT_KEYS / 2);
-    keyspace_destroy(ks);
-}
-
-static void test_eviction_prefers_the_longest_unused_and_the_least_used(void **state) {
-    (void)state;
-    int old, of_volatile;
-    for (int slots = 0; slots < 2; slots++) {
-        evict_half(KEYSPACE_EVICT_ALLKEYS_LRU, KEYSPACE_CLOCK_LRU, slots, &old, &of_volatile);
-        assert_in_range(old, 450, 500);
-        evict_half(KEYSPACE_EVICT_ALLKEYS_LFU, KEYSPACE_CLOCK_LFU, slots, &old, &of_volatile);
-        assert_in_range(old, 450, 500);
-        evict_half(KEYSPACE_EVICT_VOLATILE_LRU, KEYSPACE_CLOCK_LRU, slots, &old, &of_volatile);
-        assert_in_range(old, 400, 500);
-        assert_int_equal(of_volatile, 500);
-        evict_half(KEYSPACE_EVICT_VOLATILE_LFU, KEYSPACE_CLOCK_LFU, slots, &old, &of_volatile);
-        assert_in_range(old, 400, 500);
-        assert_int_equal(of_volatile, 500);
-    }
-}
-
-static void test_random_eviction_has_no_preference(void **state) {
-    (void)state;
-    int old, of_volatile;
-    evict_half(KEYSPACE_EVICT_ALLKEYS_RANDOM, KEYSPACE_CLOCK_LRU, false, &old, &of_volatile);
-    assert_in_range(old, 190, 310);
-    assert_in_range(of_volatile, 190, 310);
-    evict_half(KEYSPACE_EVICT_VOLATILE_RANDOM, KEYSPACE_CLOCK_LRU, false, &old, &of_volatile);
-    assert_in_range(old, 190, 310);
-    assert_int_equal(of_volatile, 500);
-}
-
-static void test_ttl_eviction_takes_the_earliest_exactly(void **state) {
-    (void)state;
-    struct seen seen = {0};
-    struct keyspace *ks = make_evictable(&seen, false, KEYSPACE_CLOCK_LRU);
-    for (int i = EVICT_KEYS - 1; i > 0; i -= 2) {
-        assert_true(keyspace_evict_one(ks, KEYSPACE_EVICT_VOLATILE_TTL, 5));
-        assert_int_equal(key_number(seen.last), i);
-    }
-    assert_false(keyspace_evict_one(ks, KEYSPACE_EVICT_VOLATILE_TTL, 5));
-    assert_false(keyspace_evict_one(ks, KEYSPACE_EVICT_NONE, 5));
-    keyspace_destroy(ks);
-}
-
-static void test_a_candidate_that_was_used_again_is_spared(void **state) {
-    (void)state;
-    struct seen seen = {0};
-    struct keyspace *ks = make(false, &seen, NULL);
-    char name[32];
-    for (int i = 0; i < 16; i++) {
-        snprintf(name, sizeof name, "old:%d", i);
-        put(ks, name, "v", -1);
-    }
-    keyspace_set_now_ms(ks, START_MS + 100000);
-    assert_true(keyspace_evict_one(ks, KEYSPACE_EVICT_ALLKEYS_LRU, 64)); /* all are in the pool now */
-    keyspace_set_now_ms(ks, START_MS + 200000);
-    put(ks, "idle", "v", -1);
-    keyspace_set_now_ms(ks, START_MS + 201000);
-    for (int i = 0; i < 16; i++) {
-        snprintf(name, sizeof name, "old:%d", i);
-        find(ks, name);
-    }
-    assert_true(keyspace_evict_one(ks, KEYSPACE_EVICT_ALLKEYS_LRU, 64));
-    assert_string_equal(seen.last, "idle");
     keyspace_destroy(ks);
 }
 
@@ -862,12 +667,6 @@ int main(void) {
         cmocka_unit_test(test_big_values_are_freed_in_the_background_where_asked),
         cmocka_unit_test(test_scan_sees_every_key_that_stays),
         cmocka_unit_test(test_slots_keep_their_keys_together),
-        cmocka_unit_test(test_idle_time_and_frozen_clock),
-        cmocka_unit_test(test_lfu_counter_rises_slowly_and_decays),
-        cmocka_unit_test(test_eviction_prefers_the_longest_unused_and_the_least_used),
-        cmocka_unit_test(test_random_eviction_has_no_preference),
-        cmocka_unit_test(test_ttl_eviction_takes_the_earliest_exactly),
-        cmocka_unit_test(test_a_candidate_that_was_used_again_is_spared),
         cmocka_unit_test(test_upkeep_finishes_resizing_and_expect_avoids_it),
 #ifdef HAVE_JEMALLOC
         cmocka_unit_test(test_bytes_per_key_stay_within_their_bounds),
