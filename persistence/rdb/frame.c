@@ -13,18 +13,33 @@
 #include <zlib.h>
 
 #include "server/base/assert.h"
+#include "server/base/crc.h"
+#include "server/base/endian.h"
 #include "server/base/mem.h"
-#include "server/base/num.h"
 
 #define FRAME_PIECE 262144 /* bytes given to the compressor, or asked of the source, at once */
 #define LZ4_RATIO_MAX 255  /* a byte of input extends a match by at most 255 */
 #define ZLIB_RATIO_MAX 1032
 #define GZIP_WINDOW_BITS (15 + 16)
 
+#define SEAL_MARK_BYTES 4
+#define SEAL_CRC_AT 16
+#define SEAL_BYTES 34
+/* A subfield of a gzip header: name and length. */
+static const unsigned char seal_mark[SEAL_MARK_BYTES] = {'H', 'F', 0, 0};
+
+static void make_seal(uint64_t crc, unsigned char ret_seal[SEAL_BYTES]) {
+    /* Header with FEXTRA, 12 bytes of extra, field HF of 8; an empty deflate stream; CRC-32 and length 0. */
+    static const unsigned char form[SEAL_BYTES] = {0x1F, 0x8B, 8, 4, 0, 0, 0, 0, 0, 3, 12, 0, 'H', 'F', 8, 0, 0,
+                                                   0,    0,    0, 0, 0, 0, 0, 3, 0, 0, 0,  0, 0,   0,   0, 0, 0};
+    memcpy(ret_seal, form, SEAL_BYTES);
+    store_le64(ret_seal + SEAL_CRC_AT, crc);
+}
+
 struct rdb_codec_state {
     enum rdb_codec kind;
     bool writing;
-    bool begun, ended;
+    bool begun, ended, seal_checked;
     unsigned char *io; /* compressor: output; decompressor: input */
     size_t io_cap;
     size_t in_pos, in_end;
@@ -34,6 +49,8 @@ struct rdb_codec_state {
     z_stream z;
     gz_header gz;
     bool z_live;
+    uint64_t raw_crc; /* of the compressed bytes */
+    unsigned char extra[16];
 };
 
 enum rdb_codec frame_recognise(const unsigned char *head, size_t n) {
@@ -79,6 +96,9 @@ struct rdb_codec_state *frame_create_writer(enum rdb_codec kind) {
         f->z_live = ok;
         f->gz.os = 3;
         f->gz.hcrc = 1;
+        memcpy(f->extra, seal_mark, SEAL_MARK_BYTES);
+        f->gz.extra = f->extra;
+        f->gz.extra_len = SEAL_MARK_BYTES;
         ok = ok && deflateSetHeader(&f->z, &f->gz) == Z_OK;
         f->io_cap = FRAME_PIECE;
     }
@@ -98,6 +118,9 @@ struct rdb_codec_state *frame_create_reader(enum rdb_codec kind) {
     } else {
         ok = inflateInit2(&f->z, GZIP_WINDOW_BITS) == Z_OK;
         f->z_live = ok;
+        f->gz.extra = f->extra;
+        f->gz.extra_max = sizeof f->extra;
+        ok = ok && inflateGetHeader(&f->z, &f->gz) == Z_OK;
     }
     f->io_cap = FRAME_PIECE;
     f->io = mem_try_alloc(f->io_cap);
@@ -168,6 +191,7 @@ static int zlib_write(struct rdb_codec_state *f, const unsigned char *p, size_t 
             int rc = deflate(&f->z, mode);
             HF_ASSERT(rc != Z_STREAM_ERROR);
             size_t produced = f->io_cap - f->z.avail_out;
+            f->raw_crc = crc64(f->raw_crc, f->io, produced);
             int err = produced == 0 ? 0 : sink(arg, f->io, produced);
             if (err != 0)
                 return err;
@@ -176,8 +200,12 @@ static int zlib_write(struct rdb_codec_state *f, const unsigned char *p, size_t 
         p += piece;
         n -= piece;
     } while (n > 0);
-    f->ended = flush == FRAME_END;
-    return 0;
+    if (flush != FRAME_END)
+        return 0;
+    unsigned char seal[SEAL_BYTES];
+    make_seal(f->raw_crc, seal);
+    f->ended = true;
+    return sink(arg, seal, SEAL_BYTES);
 }
 
 int frame_write(struct rdb_codec_state *f, const void *p, size_t n, enum frame_flush flush, rdb_sink_fn *sink,
@@ -206,13 +234,38 @@ static ssize_t zlib_step(struct rdb_codec_state *f, void *p, size_t n, bool *ret
     f->z.next_out = p;
     f->z.avail_out = (uInt)n;
     int rc = inflate(&f->z, Z_NO_FLUSH);
-    f->in_pos = f->in_end - f->z.avail_in;
+    size_t in_pos = f->in_end - f->z.avail_in;
+    f->raw_crc = crc64(f->raw_crc, f->io + f->in_pos, in_pos - f->in_pos);
+    f->in_pos = in_pos;
     if (rc == Z_MEM_ERROR)
         return -ENOMEM;
     if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
         return -EBADMSG;
     *ret_done = rc == Z_STREAM_END;
     return (ssize_t)(n - f->z.avail_out);
+}
+
+/* What must follow the member where its header announces the seal. */
+static int zlib_check_seal(struct rdb_codec_state *f, rdb_source_fn *source, void *arg) {
+    unsigned char seal[SEAL_BYTES];
+    if (f->gz.done != 1 || f->gz.extra_len != SEAL_MARK_BYTES || memcmp(f->extra, seal_mark, SEAL_MARK_BYTES) != 0)
+        return 0;
+    memmove(f->io, f->io + f->in_pos, f->in_end - f->in_pos);
+    f->in_end -= f->in_pos;
+    f->in_pos = 0;
+    while (f->in_end < SEAL_BYTES) {
+        ssize_t in = source(arg, f->io + f->in_end, f->io_cap - f->in_end);
+        if (in < 0)
+            return (int)in;
+        if (in == 0)
+            return -ENODATA;
+        f->in_end += (size_t)in;
+    }
+    make_seal(f->raw_crc, seal);
+    if (memcmp(seal, f->io, SEAL_BYTES) != 0)
+        return -EBADMSG;
+    f->in_pos = SEAL_BYTES;
+    return 0;
 }
 
 ssize_t frame_read(struct rdb_codec_state *f, void *p, size_t n, rdb_source_fn *source, void *arg) {
@@ -234,6 +287,12 @@ ssize_t frame_read(struct rdb_codec_state *f, void *p, size_t n, rdb_source_fn *
         f->in_pos = 0;
         f->in_end = (size_t)in;
         source_ended = in == 0;
+    }
+    if (f->kind == RDB_CODEC_ZLIB && !f->seal_checked) {
+        int err = zlib_check_seal(f, source, arg);
+        if (err != 0)
+            return err;
+        f->seal_checked = true;
     }
     return 0;
 }

@@ -40,25 +40,27 @@ int rdb_stream_begin(struct rdb_reader *r, bool verify, struct rdb_stream *ret_s
     r->checksum = verify;
     if (rdb_reader_fill(r, RDB_HEADER_BYTES) != 0)
         return -1;
+    uint64_t at = rdb_reader_offset(r);
     const char *p = (const char *)r->window + r->pos;
     size_t digits_at = 5;
+    r->pos += RDB_HEADER_BYTES;
     if (memcmp(p, "VALKEY", 6) == 0) {
         ret_s->valkey = true;
         digits_at = 6;
     } else if (memcmp(p, "REDIS", 5) != 0) {
-        return rdb_reader_fail(r, RDB_ERR_FORMAT, "this is no snapshot: it begins with neither REDIS nor VALKEY");
+        return rdb_reader_fail_at(r, at, RDB_ERR_FORMAT,
+                                  "this is no snapshot: it begins with neither REDIS nor VALKEY");
     }
     for (size_t i = digits_at; i < RDB_HEADER_BYTES; i++) {
         if (p[i] < '0' || p[i] > '9')
-            return rdb_reader_fail(r, RDB_ERR_FORMAT, "the version of the snapshot is not a number");
+            return rdb_reader_fail_at(r, at, RDB_ERR_FORMAT, "the version of the snapshot is not a number");
         ret_s->version = ret_s->version * 10 + (unsigned)(p[i] - '0');
     }
     bool known =
         ret_s->valkey ? ret_s->version == VERSION_VALKEY : ret_s->version >= 1 && ret_s->version <= VERSION_READ_MAX;
     if (!known)
-        return rdb_reader_fail(r, RDB_ERR_UNSUPPORTED, "snapshots of version %u%s are not supported", ret_s->version,
-                               ret_s->valkey ? " (Valkey)" : "");
-    r->pos += RDB_HEADER_BYTES;
+        return rdb_reader_fail_at(r, at, RDB_ERR_UNSUPPORTED, "snapshots of version %u%s are not supported",
+                                  ret_s->version, ret_s->valkey ? " (Valkey)" : "");
     return 0;
 }
 

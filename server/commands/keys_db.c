@@ -29,7 +29,8 @@ static void flushdb_run(struct call *c) {
     bool async;
     if (!parse_flush(c, &async))
         return;
-    call_changed_all(c, (int)c->db, keyspace_flush(c->ks, (int)c->db, async));
+    call_changed_all(c, (int)c->db, keyspace_size(c->ks, c->db));
+    keyspace_flush(c->ks, (int)c->db, async);
     /* A replica may hold what is empty here. */
     call_propagate_always(c);
     resp_ok(c->w);
@@ -40,7 +41,11 @@ static void flushall_run(struct call *c) {
     bool async;
     if (!parse_flush(c, &async))
         return;
-    call_changed_all(c, -1, keyspace_flush(c->ks, -1, async));
+    size_t keys = 0;
+    for (unsigned db = 0; db < keyspace_databases(c->ks); db++)
+        keys += keyspace_size(c->ks, db);
+    call_changed_all(c, -1, keys);
+    keyspace_flush(c->ks, -1, async);
     call_propagate_always(c);
     resp_ok(c->w);
     if (hooks->flushed_all != NULL)
@@ -60,9 +65,12 @@ static void swapdb_run(struct call *c) {
         !keys_arg_db(c, 1, NULL, &a) || !keys_arg_db(c, 2, NULL, &b))
         return;
     if (a != b) {
+        /* A watched key changes when it was there before the swap or is there after it. */
+        call_changed_all(c, (int)a, 0);
+        call_changed_all(c, (int)b, 0);
         keyspace_swap(c->ks, a, b);
-        call_changed_all(c, (int)a, keyspace_size(c->ks, a));
-        call_changed_all(c, (int)b, keyspace_size(c->ks, b));
+        call_changed_all(c, (int)a, 0);
+        call_changed_all(c, (int)b, 0);
     }
     call_propagate_always(c);
     resp_ok(c->w);

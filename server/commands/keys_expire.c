@@ -21,7 +21,7 @@ static bool parse_conditions(struct call *c, unsigned *ret_conditions) {
         } else if (slice_is(c->argv[i], "lt")) {
             conditions |= EXPIRE_LT;
         } else {
-            call_errorf(c, "ERR Unsupported option %.*s", (int)(c->argv[i].n < 128 ? c->argv[i].n : 128), c->argv[i].p);
+            call_errorf(c, "ERR Unsupported option %.*s", (int)c->argv[i].n, c->argv[i].p);
             return false;
         }
     }

@@ -50,10 +50,10 @@ static void keys_run(struct call *c) {
     resp_close_array(c->w, hole, k.shown);
 }
 
-/* A cursor as strtoul() reads it: a sign is accepted, blanks in front are not. */
+/* A cursor as strtoul() reads it: a sign is accepted, blanks in front are not, a NUL ends it. */
 static bool parse_cursor(struct slice s, uint64_t *ret_cursor) {
     char text[40];
-    if (s.n >= sizeof text || memchr(s.p, '\0', s.n) != NULL || (s.n > 0 && isspace((unsigned char)s.p[0])))
+    if (s.n >= sizeof text || (s.n > 0 && isspace((unsigned char)s.p[0])))
         return false;
     memcpy(text, s.p, s.n);
     text[s.n] = '\0';

@@ -46,11 +46,11 @@ int lcs_compute(struct lcs *l, struct slice a, struct slice b, int with_rows, ui
     *l = (struct lcs){.a = a, .b = b};
     if (a.n == 0 || b.n == 0)
         return 0;
-    size_t words = b.n / 64 + (b.n % 64 != 0);
-    size_t rows_bytes, matches_bytes;
-    if (num_mul_size(words * 8, a.n, &rows_bytes) || num_mul_size(words * 8, BYTE_VALUES, &matches_bytes) ||
-        rows_bytes > limit_bytes || matches_bytes > limit_bytes)
+    size_t table_bytes;
+    if (num_mul_size(a.n + 1, b.n + 1, &table_bytes) || num_mul_size(table_bytes, 4, &table_bytes) ||
+        table_bytes > limit_bytes)
         return LCS_TOO_LARGE;
+    size_t words = b.n / 64 + (b.n % 64 != 0);
     /* Row 0 stands in front: it is where the first row comes from. Without the walk back two rows take turns. */
     size_t row_count = with_rows ? a.n + 1 : 2;
     size_t total;

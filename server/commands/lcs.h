@@ -22,8 +22,8 @@ struct lcs {
 
 enum { LCS_TOO_LARGE = -1, LCS_NO_MEMORY = -2 };
 
-/* Fills *l. 0; LCS_TOO_LARGE when the work exceeds limit_bytes of transient memory (the same limit whether rows are
- * kept or not, so that it bounds time too); LCS_NO_MEMORY. */
+/* Fills *l. 0; LCS_TOO_LARGE when a table with four bytes for each pair of positions would exceed limit_bytes (what
+ * Redis allocates and therefore refuses; here it bounds the time that the command may take); LCS_NO_MEMORY. */
 int lcs_compute(struct lcs *l, struct slice a, struct slice b, int with_rows, uint64_t limit_bytes)
     __attribute__((warn_unused_result));
 void lcs_free(struct lcs *l);

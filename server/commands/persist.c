@@ -120,6 +120,7 @@ const char *persist_refusal(struct persist *p) {
 const struct children *persist_children(const struct persist *p) {
     return p->children;
 }
+const bool *persist_compresses(const struct persist *p) { return &p->options.rdbcompression; }
 void persist_set_worker(struct persist *p, struct worker *worker) {
     p->parts.worker = worker;
 }
@@ -143,13 +144,6 @@ static enum rdb_access access_of(struct persist *p) {
     default:
         return RDB_ACCESS_NONE;
     }
-}
-
-static uint64_t count_keys(const struct keyspace *ks) {
-    uint64_t n = 0;
-    for (unsigned db = 0; db < keyspace_databases(ks); db++)
-        n += keyspace_size(ks, db);
-    return n;
 }
 
 static void child_line(void *arg, enum log_level level, const char *line) {

@@ -74,6 +74,8 @@ void persist_flushed_all(struct persist *p);
 void persist_set_pause_after_fork(struct persist *p, bool on);
 /* True while clients must not write: disk errors. Text of the refusal or NULL. */
 const char *persist_refusal(struct persist *p);
+/* `rdbcompression` as it is now: valid for the life of p. */
+const bool *persist_compresses(const struct persist *p);
 void persist_set_worker(struct persist *p, struct worker *worker);
 const struct children *persist_children(const struct persist *p);
 struct aof *persist_aof(struct persist *p);

@@ -60,7 +60,7 @@ static int write_base(struct aof_base_job *job, char *text, size_t text_bytes) {
 
 static int run_base(void *arg, struct child_link *link) {
     struct aof_base_job *job = ((struct persist *)arg)->base_job;
-    char text[256] = "";
+    char text[RDB_ERROR_TEXT_BYTES] = "";
     job->link = link;
     if (write_base(job, text, sizeof text) != 0) {
         log_warning("Write error writing append only file on disk: %s", text);
@@ -128,7 +128,7 @@ static enum aof_base_start start_base(void *ctx, const struct aof_base_request *
     struct aof_base_job *job = make_job(p, req);
     uint64_t keys = all_keys(p->ks);
     if (keys == 0) {
-        char text[256] = "";
+        char text[RDB_ERROR_TEXT_BYTES] = "";
         int rc = write_base(job, text, sizeof text);
         free_job(job);
         if (rc == 0)

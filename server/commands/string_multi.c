@@ -42,6 +42,8 @@ static bool put_pairs(struct call *c, int first, int pairs, int64_t deadline_ms)
     }
     for (int i = 0; i < pairs; i++) {
         struct keyref key = call_key(c, first + 2 * i);
+        if (deadline_ms == KEYSPACE_KEEP_DEADLINE)
+            (void)call_find_write(c, &key); /* a deadline that has passed is not kept: the due key goes first */
         struct value v = large ? values[i] : value_string(c->argv[first + 2 * i + 1]);
         keyspace_put(c->ks, c->db, &key, v, deadline_ms);
         call_changed(c, &key, NOTIFY_STRING, "set");

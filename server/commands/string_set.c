@@ -57,6 +57,8 @@ static void set_with_options(struct call *c) {
     if (o.get && !call_find_read_type(c, &key, VALUE_STRING, &old))
         return;
     bool met = true;
+    if (o.keep_ttl)
+        (void)call_find_write(c, &key); /* a deadline that has passed is not kept: the due key goes first */
     if (o.condition != SET_ALWAYS && !condition_met(c, &o, &key, &met))
         return;
     struct value v = {0};

@@ -111,7 +111,8 @@ void call_changed(struct call *c, const struct keyref *key, enum notify_class cl
 void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
 /* A further event for a change already announced: notification only. */
 void call_notify(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
-/* A whole database changed (db = -1: all), `keys` of them: FLUSHDB, SWAPDB. */
+/* A whole database changes (db = -1: all), `keys` of them: FLUSHDB, SWAPDB. Call it before the change, while the keys that
+ * WATCHers lose are still there, and again after it where others took their place. */
 void call_changed_all(struct call *c, int db, size_t keys);
 
 /* ---- propagation ---- */

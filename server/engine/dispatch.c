@@ -38,12 +38,26 @@ static inline void settle_replies(struct engine *e, struct client *cl) {
 
 /* ---- refusals ---- */
 
+/* A refused EXEC ends its transaction, and says so. */
+static void refuse_exec(struct client *cl, const char *text) {
+    struct buf b = BUF_INIT;
+    buf_append_cstr(&b, "EXECABORT Transaction discarded because of: ");
+    buf_append_cstr(&b, strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
+    buf_append_char(&b, '\0');
+    transaction_discard(cl);
+    engine_reply_error(cl, b.data);
+    buf_deinit(&b);
+}
+
 void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cmd, const char *text) {
     if (cl->flags & CLIENT_MULTI)
         cl->flags |= CLIENT_DIRTY_EXEC;
     if (cmd != NULL)
         cmd->rejected++;
-    engine_reply_error(cl, text);
+    if (cmd != NULL && strcmp(cmd->row->name, "exec") == 0)
+        refuse_exec(cl, text);
+    else
+        engine_reply_error(cl, text);
     settle_replies(e, cl);
     client_note_output(cl);
 }

@@ -303,3 +303,5 @@ void listener_set_accepts_per_cycle(struct listener *l, unsigned n) {
 int listener_port(const struct listener *l) {
     return l->port;
 }
+
+int listener_fd(const struct listener *l) { return l->fd; }

@@ -142,9 +142,14 @@ size_t keyspace_deadline_bytes(const struct keyspace *ks, unsigned db) {
 
 size_t keyspace_rehash_bytes(const struct keyspace *ks) {
     size_t n = 0;
-    for (size_t k = 0; k < ks->made_count; k++)
-        for (unsigned i = 0; i < keyspace_table_count(ks); i++)
-            n += table_resizing_bytes(&ks->made[k].d->tables[i]);
+    for (size_t k = 0; k < ks->made_count; k++) {
+        const struct database *d = ks->made[k].d;
+        if (d->slots == NULL)
+            n += table_resizing_bytes(&d->single);
+        for (unsigned i = 0; d->slots != NULL && i < KEYSPACE_SLOTS / 64; i++)
+            for (uint64_t bits = d->slots->resizing[i]; bits != 0; bits &= bits - 1)
+                n += table_resizing_bytes(&d->tables[i * 64 + (unsigned)__builtin_ctzll(bits)]);
+    }
     return n;
 }
 

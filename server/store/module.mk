@@ -15,10 +15,14 @@ check_PROGRAMS += tests/bench/keyspace_bench
 tests_bench_keyspace_bench_LDADD = $(STORE_LIBS)
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/store/test_deadline tests/unit/store/test_keyspace
-TESTS += tests/unit/store/test_deadline tests/unit/store/test_keyspace
+check_PROGRAMS += tests/unit/store/test_deadline tests/unit/store/test_eviction tests/unit/store/test_keyspace
+TESTS += tests/unit/store/test_deadline tests/unit/store/test_eviction tests/unit/store/test_keyspace
 tests_unit_store_test_deadline_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_deadline_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_store_test_eviction_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_eviction.c
+tests_unit_store_test_eviction_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_eviction_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_store_test_keyspace_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_keyspace.c
 tests_unit_store_test_keyspace_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_keyspace_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
