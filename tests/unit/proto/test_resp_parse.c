@@ -222,6 +222,7 @@ static void inline_requests(void **state) {
     CHECK("se\"t\" k\r\n", "!\"set\" \"k\"\n");
     CHECK("1 2 3 4 5 6 7 8 9 10\n", "!\"1\" \"2\" \"3\" \"4\" \"5\" \"6\" \"7\" \"8\" \"9\" \"10\"\n");
     CHECK("a\rb\n", "!\"a\" \"b\"\n");
+    CHECK("set k a\0b\n", "!\"set\" \"k\" \"a\\x00b\"\n");
     CHECK("PING", "more 1\n");
 }
 
