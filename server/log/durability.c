@@ -280,7 +280,7 @@ static void plan_drop_old(struct durability *d, struct durability_actions *out) 
 }
 
 static void plan_cut(struct durability *d, struct durability_actions *out) {
-    if (d->rewrite != DURABILITY_REWRITE_PREPARED || d->old_open || d->cut_pending)
+    if (d->rewrite != DURABILITY_REWRITE_PREPARED || d->old_open || d->cut_pending || d->child)
         return;
     if (d->broken && (is_writing(d) || d->syncing))
         return;
@@ -349,8 +349,8 @@ static void plan_rewrite(struct durability *d, int64_t now_ms, struct durability
             return;
         d->rewrite = DURABILITY_REWRITE_WANTED;
     }
-    if (d->rewrite != DURABILITY_REWRITE_WANTED || d->cut_pending || d->old_open)
-        return;
+    if (d->rewrite != DURABILITY_REWRITE_WANTED || d->cut_pending || d->old_open || d->child)
+        return; /* one child at a time */
     if (now_ms < d->rewrite_not_before_ms && !d->rewrite_asked)
         return;
     d->rewrite = DURABILITY_REWRITE_PREPARING;

@@ -3,7 +3,8 @@
  * Files are given in order (base in command form, increments). A file that begins with a head line is ours: its stretches are checked against
  * the chain before a byte of them is applied. Any other file is read as Redis reads it, command by command. Commands behind the last
  * annotation of a file of ours (a commit cut short by a kill, or what a Redis appended) are applied as far as they are whole groups; if the last
- * annotation is no clean seal, they end at the first argument that has a whole page of zeros, the mark of a page that never reached the disk.
+ * annotation is no clean seal, they end at the first argument in which a 512-byte sector of the file ends with a zero byte, the mark of a sector
+ * that did not reach the disk whole.
  *
  * Verdict on the first fault, at log offset x: *corruption* when any annotation behind it, in this file or a later one, states a durable offset
  * above x, when a head is damaged, or when a foreign file has a format error; *torn* otherwise. Bytes behind the fault are never applied.
@@ -59,6 +60,7 @@ struct recovery_result {
     /* The log, as far as annotations tell. */
     bool annotated;              /* at least one annotation was good: the fields below are known */
     uint64_t offset;             /* of the log, behind everything applied (unsealed commands of ours are counted) */
+    uint64_t sealed_offset;      /* as the last annotation states: the history is certain up to here */
     uint64_t durable;            /* highest offset stated durable */
     struct changelog_history history;
     bool foreign_tail;           /* commands of another program stand behind the last annotation: the history is over */
