@@ -51,11 +51,14 @@ enum rdb_type {
 /* "list, quicklist of ziplists"; NULL for a number that is no type. */
 const char *rdb_type_name(unsigned type);
 
+/* The number that stands in the file. */
+unsigned rdb_type_number(unsigned type);
+
 struct rdb_value_codec {
     enum value_type type;
     /* Bit n: reads RDB value type n; RDB_TYPE_HASH_2 is bit 63. */
     uint64_t loads;
-    /* The lowest version (≥ 10) whose types hold this value. */
+    /* The lowest version whose types hold this value. */
     unsigned (*min_version)(const struct entry *e);
     /* The type byte that a file of `version` (≥ min_version) gets for it. */
     uint8_t (*wire_type)(const struct entry *e, unsigned version);

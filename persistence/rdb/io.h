@@ -51,6 +51,8 @@ struct rdb_writer {
     struct buf *out;
     struct rdb_codec_state *codec;
     uint64_t sunk;       /* bytes given to the sink (after the codec) */
+    struct buf scratch;  /* compressed long strings */
+    size_t out_start;    /* length of *out before us */
     uint64_t sync_every; /* bytes; 0: never in between */
     uint64_t synced, syncing;
 };
@@ -72,6 +74,8 @@ int rdb_writer_flush(struct rdb_writer *w) __attribute__((warn_unused_result));
 static inline uint64_t rdb_writer_offset(const struct rdb_writer *w) {
     return w->flushed + w->len;
 }
+/* The next bytes begin a chunk that damage before it should not touch: the codec starts afresh. */
+void rdb_writer_mark(struct rdb_writer *w);
 /* CRC-64 of everything written so far (0 with checksum off). */
 uint64_t rdb_writer_crc(struct rdb_writer *w);
 
@@ -117,6 +121,7 @@ struct rdb_reader {
     int fd;
     rdb_source_fn *source;
     void *source_arg;
+    struct slice slice; /* what is left of a compressed slice */
     struct rdb_codec_state *codec;
     enum rdb_codec codec_kind;
     uint64_t raw;                             /* bytes taken from the source */
@@ -124,8 +129,10 @@ struct rdb_reader {
     uint64_t raw_verified, raw_verified_next; /* see rdb_reader_verified() */
     uint64_t verified;                        /* stream offset up to which checksums matched */
     struct buf scratch;                       /* decompressed strings and strings longer than the window */
+    struct buf compressed;                    /* LZF input longer than the window */
     struct buf key;                           /* for messages: the key being read */
     bool has_key;
+    struct buf aux;       /* name and value of an aux field */
     struct buf first_key; /* the first key behind `verified` */
     bool has_first_key;
     struct rdb_error error;

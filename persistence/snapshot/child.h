@@ -63,7 +63,7 @@ struct child_job {
 };
 
 struct children *children_create(const struct children_options *o);
-/* Kills and reaps what lives, without calling done(). NULL is fine. */
+/* A child that lives is killed first, as child_kill() does. NULL is fine. */
 void children_destroy(struct children *c);
 
 /* Forks. 0, -EBUSY when a child lives, or -errno of fork or pipe. */

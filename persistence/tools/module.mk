@@ -1,1 +1,4 @@
-# check tools
+# The check tools.
+bin_PROGRAMS += holdfast-check-rdb
+holdfast_check_rdb_SOURCES = persistence/tools/check_rdb.c persistence/tools/check_snapshot.c persistence/tools/check_snapshot.h
+holdfast_check_rdb_LDADD = $(RDB_LIBS)

@@ -16,9 +16,10 @@
 /* Eight ASCII digits at once: check them all, then add neighbours pairwise, pairs, and fours. False if one is none. */
 static inline bool eight_digits(const char *p, uint64_t *ret_value) {
     uint64_t v = load_le64(p);
+    /* A digit has 3 in its high half, and still has when 6 is added. */
     uint64_t high = v & UINT64_C(0xf0f0f0f0f0f0f0f0);
-    uint64_t above_9 = (v + UINT64_C(0x0606060606060606)) & UINT64_C(0xf0f0f0f0f0f0f0f0);
-    if ((high | above_9) != UINT64_C(0x3030303030303030))
+    uint64_t high_plus_6 = (v + UINT64_C(0x0606060606060606)) & UINT64_C(0xf0f0f0f0f0f0f0f0);
+    if ((high | high_plus_6 >> 4) != UINT64_C(0x3333333333333333))
         return false;
     v -= UINT64_C(0x3030303030303030);
     v = v * 10 + (v >> 8);

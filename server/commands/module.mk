@@ -1,2 +1,63 @@
 noinst_LIBRARIES += server/commands/libcommands.a
-server_commands_libcommands_a_SOURCES = 
+server_commands_libcommands_a_SOURCES = \
+	server/commands/bitfield_cmd.c \
+	server/commands/bitmap_cmd.c server/commands/bitmap_int.h \
+	server/commands/bits.c server/commands/bits.h \
+	server/commands/client_cmd.c \
+	server/commands/command_cmd.c \
+	server/commands/commands.h \
+	server/commands/config_cmd.c \
+	server/commands/connection_cmd.c \
+	server/commands/debug_cmd.c \
+	server/commands/digest.c server/commands/digest.h \
+	server/commands/docs.c server/commands/docs.h \
+	server/commands/info_cmd.c \
+	server/commands/keys_cmd.c \
+	server/commands/keys_db.c \
+	server/commands/keys_dump.c \
+	server/commands/keys_expire.c \
+	server/commands/keys_int.h \
+	server/commands/keys_move.c \
+	server/commands/keys_object.c \
+	server/commands/keys_scan.c \
+	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/memory_cmd.c \
+	server/commands/memory_report.c server/commands/memory_report.h \
+	server/commands/persist.c server/commands/persist.h \
+	server/commands/persist_aof.c \
+	server/commands/persist_cmd.c \
+	server/commands/persist_info.c \
+	server/commands/persist_int.h \
+	server/commands/persist_load.c \
+	server/commands/persist_settings.c \
+	server/commands/range.c server/commands/range.h \
+	server/commands/rows.h \
+	server/commands/server_cmd.c \
+	server/commands/set_options.c server/commands/set_options.h \
+	server/commands/slowlog_cmd.c \
+	server/commands/string_cmd.c \
+	server/commands/string_counter.c \
+	server/commands/string_get.c \
+	server/commands/string_int.h \
+	server/commands/string_lcs.c \
+	server/commands/string_multi.c \
+	server/commands/string_range.c \
+	server/commands/string_set.c
+
+if HAVE_CMOCKA
+commands_unit_tests = \
+	tests/unit/commands/test_bits \
+	tests/unit/commands/test_lcs \
+	tests/unit/commands/test_range \
+	tests/unit/commands/test_set_options
+check_PROGRAMS += $(commands_unit_tests)
+TESTS += $(commands_unit_tests)
+tests_unit_commands_test_bits_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_bits_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_range_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_set_options_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_set_options_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+endif

@@ -1,5 +1,5 @@
-/* Glob matching as KEYS, SCAN, CONFIG GET and PSUBSCRIBE have it: * ? [a-z] [^a] and \ escapes, over bytes. Pure, any thread.
- * Runs in O(pattern × text) for any pattern: a hostile one cannot hang the server. */
+/* Glob matching as KEYS, SCAN, CONFIG GET and PSUBSCRIBE have it: * ? [a-z] [^a] and \ escapes, over bytes. Pure, any
+ * thread. Runs in O(pattern × text) for any pattern: a hostile one cannot hang the server. */
 #ifndef HF_DS_GLOB_H
 #define HF_DS_GLOB_H
 

@@ -1,5 +1,5 @@
-/* LZF compression (Marc Lehmann's published format): literal runs 000LLLLL, back references LLLooooo oooooooo and 111ooooo LLLLLLLL oooooooo.
- * Pure, any thread. Our own codec for the format. */
+/* LZF compression (Marc Lehmann's published format): literal runs 000LLLLL, back references LLLooooo oooooooo and
+ * 111ooooo LLLLLLLL oooooooo. Pure, any thread. Our own codec for the format. */
 #ifndef HF_DS_LZF_H
 #define HF_DS_LZF_H
 

@@ -1,2 +1,20 @@
 noinst_LIBRARIES += server/ds/libds.a
-server_ds_libds_a_SOURCES = 
+server_ds_libds_a_SOURCES = \
+	server/ds/glob.c server/ds/glob.h \
+	server/ds/lzf.c server/ds/lzf.h \
+	server/ds/table.c server/ds/table.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/ds/test_glob tests/unit/ds/test_lzf tests/unit/ds/test_table tests/unit/ds/test_table_portable
+TESTS += tests/unit/ds/test_glob tests/unit/ds/test_lzf tests/unit/ds/test_table tests/unit/ds/test_table_portable
+tests_unit_ds_test_glob_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_glob_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+tests_unit_ds_test_lzf_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_lzf_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+tests_unit_ds_test_table_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_table_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+# The same without SSE2.
+tests_unit_ds_test_table_portable_SOURCES = tests/unit/ds/test_table.c
+tests_unit_ds_test_table_portable_CPPFLAGS = $(UNIT_CPPFLAGS) -DTABLE_PORTABLE
+tests_unit_ds_test_table_portable_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+endif

@@ -36,6 +36,7 @@ struct call {
     uint64_t dirty;        /* changes announced */
     bool failed;           /* an error was replied */
     uint8_t propagate;     /* enum call_propagation */
+    uint64_t redacted;     /* bit i: logs show argv[i] as "(redacted)"; see call_redact() */
     bool saw_in_flight;    /* looked at a key whose change is not released: the reply waits */
 };
 
@@ -61,6 +62,9 @@ void call_error_subcommand(struct call *c);
 /* HELP: title line "CMD <subcommand> …" and HELP lines around the module's own lines (NULL-terminated). */
 void call_reply_help(struct call *c, const char *const *lines);
 
+/* argv[i] is a secret: the slow log must not show it. */
+void call_redact(struct call *c, int i);
+
 /* ---- arguments: on failure reply the usual error and return false ---- */
 bool call_arg_i64(struct call *c, int i, int64_t *ret_value);              /* not an integer or out of range */
 bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value); /* error NULL: usual text */
@@ -77,7 +81,7 @@ bool call_arg_deadline(struct call *c, int i, int64_t unit_ms, bool absolute, bo
 struct keyref call_key(const struct call *c, int i);
 /* Look-ups for reading: count hits and misses, touch the access clock, note keys in flight. NULL if absent. */
 struct entry *call_find_read(struct call *c, const struct keyref *key);
-struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no hit or clock change */
+struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no clock change */
 /* For writing: no hit count. */
 struct entry *call_find_write(struct call *c, const struct keyref *key);
 /* As above for a type: on another type replies WRONGTYPE and returns false; *ret_e is NULL if absent. */
@@ -107,7 +111,8 @@ void call_changed(struct call *c, const struct keyref *key, enum notify_class cl
 void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
 /* A further event for a change already announced: notification only. */
 void call_notify(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
-/* A whole database changed (db = -1: all), `keys` of them: FLUSHDB, SWAPDB. */
+/* A whole database changes (db = -1: all), `keys` of them: FLUSHDB, SWAPDB. Call it before the change, while the keys that
+ * WATCHers lose are still there, and again after it where others took their place. */
 void call_changed_all(struct call *c, int db, size_t keys);
 
 /* ---- propagation ---- */

@@ -21,6 +21,7 @@ struct conn;
 struct command_entry;
 struct transaction;
 struct client_block;
+struct group;
 
 enum client_flags {
     CLIENT_CLOSE_ASAP = 1 << 0,        /* free after the batch */
@@ -46,6 +47,8 @@ enum client_flags {
     CLIENT_MUST_OBEY = 1 << 20, /* commands of an AOF or a primary: not refused for memory, disk errors or read-only */
     CLIENT_IN_EXEC = 1 << 21,   /* its EXEC is running */
 };
+
+#define CLIENT_READ_EOF 1
 
 /* Output buffer limit classes (client-output-buffer-limit). */
 enum client_class { CLIENT_CLASS_NORMAL, CLIENT_CLASS_REPLICA, CLIENT_CLASS_PUBSUB, CLIENT_CLASSES };
@@ -89,7 +92,13 @@ struct client {
 
     /* lists (engine) */
     uint32_t index;                 /* in the engine's array of clients */
-    uint8_t in_ready, in_write, in_free, watched_events;
+    uint8_t in_ready, in_write, watched_events, write_outcome;
+    bool io_more;                /* an I/O thread's parse stopped for lack of room */
+    struct group *io_group;      /* where an I/O thread puts parsed requests */
+    const char *parse_error;     /* of the input in hand, replied once what precedes it has run */
+    size_t in_wanted;            /* bytes the pending request needs at least */
+    int read_error; /* of the last read: 0, or what conn_read() returned (0 bytes: CLIENT_READ_EOF) */
+    size_t read_bytes;
 };
 
 enum client_class client_class(const struct client *c);

@@ -26,6 +26,7 @@
 #include "server/store/keyspace.h"
 
 struct engine;
+struct call;
 
 struct engine_parts {
     struct loop *loop;
@@ -52,7 +53,6 @@ struct engine_options {
     bool dynamic_hz, activerehashing;
     int64_t active_expire_effort;
     int64_t slowlog_slower_than_us, slowlog_max_len;
-    bool latency_tracking;
     int enable_debug_command, enable_protected_configs; /* enum engine_access */
     struct {
         int64_t hard_bytes, soft_bytes, soft_seconds;
@@ -88,7 +88,9 @@ struct engine_hooks {
     int (*route)(void *ctx, struct call *c, const struct key_positions *keys, struct buf *error);
 };
 
+/* ks and io may be NULL here and be handed in by engine_set_parts() once the configuration that shapes them is known. */
 struct engine *engine_create(const struct engine_parts *parts);
+void engine_set_parts(struct engine *e, struct keyspace *ks, struct io_pool *io);
 void engine_destroy(struct engine *e);
 /* What the keyspace announces. Set as its store_events' functions with the engine as ctx. */
 struct store_events engine_store_events(struct engine *e);
@@ -103,6 +105,8 @@ struct loop *engine_loop(struct engine *e);
 struct rng *engine_rng(struct engine *e);
 struct engine_options *engine_options(struct engine *e);
 struct engine_stats *engine_stats(struct engine *e);
+/* Keyspace notifications: fn is told of every event (class: enum notify_class); NULL turns them off. */
+void engine_set_notify(struct engine *e, void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event), void *ctx);
 void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks);
 const char *engine_run_id(const struct engine *e); /* 40 hex digits */
 

@@ -37,6 +37,7 @@ enum setting_flags {
     SETTING_MULTI_ARG = 1 << 4,    /* may be several words (save, bind, client-output-buffer-limit) */
     SETTING_DENY_LOADING = 1 << 5, /* not while loading */
     SETTING_DEBUG = 1 << 6,
+    SETTING_ADDS_UP = 1 << 7,      /* special: repeated lines add up (save); a line whose value is one empty word starts afresh */
 };
 
 struct setting_enum {
@@ -89,6 +90,8 @@ int settings_set(struct settings *s, const struct slice *names_and_values, int p
     __attribute__((warn_unused_result));
 /* CONFIG GET: calls each() once per matching option (name or alias, glob, any case). */
 void settings_get(struct settings *s, const struct slice *patterns, int count, void (*each)(void *arg, const char *name, struct slice value), void *arg);
+/* True when logs must not show the option's value. */
+bool settings_is_sensitive(const struct settings *s, struct slice name);
 /* Text of one option appended to out; -1 if unknown. */
 int settings_value(struct settings *s, const char *name, struct buf *out);
 /* CONFIG REWRITE: brings the file up to date keeping comments, order, includes, mode and owner; atomic. Where its directory is not writable, writes the overlay

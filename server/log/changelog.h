@@ -18,9 +18,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
-
-#include "server/base/buf.h"
 
 #define CHANGELOG_ID_CHARS 40
 
@@ -33,16 +32,40 @@ void changelog_destroy(struct changelog *cl);
 /* ---- appending (engine) ---- */
 /* True when somebody reads: an AOF, a backlog or another cursor. When false, the engine need not append at all. */
 bool changelog_is_active(const struct changelog *cl);
-void changelog_append(struct changelog *cl, const void *p, size_t n);
+
+/* The room behind the last byte: where changelog_append() copies to. First member of struct changelog; nobody else looks at it. */
+struct changelog_tail {
+    char *at;
+    char *end;
+    uint64_t end_offset; /* the offset that `end` stands for */
+};
+void changelog_append_slow(struct changelog *cl, const void *p, size_t n);
+
+static inline void changelog_append(struct changelog *cl, const void *p, size_t n) {
+    struct changelog_tail *tail = (struct changelog_tail *)cl;
+    if (__builtin_expect(n <= (size_t)(tail->end - tail->at), 1)) {
+        memcpy(tail->at, p, n);
+        tail->at += n;
+    } else {
+        changelog_append_slow(cl, p, n);
+    }
+}
+
 void changelog_end_group(struct changelog *cl);
 /* Offset behind the last byte appended (open group included). */
-uint64_t changelog_appended(const struct changelog *cl);
+static inline uint64_t changelog_appended(const struct changelog *cl) {
+    const struct changelog_tail *tail = (const struct changelog_tail *)cl;
+    return tail->end_offset - (uint64_t)(tail->end - tail->at);
+}
 /* Offset behind the last whole group. */
 uint64_t changelog_sealed(const struct changelog *cl);
 /* The database that the last SELECT in the log names, or -1: a change in another one is preceded by a SELECT that counts as bytes of the log. The
  * engine sets it when it appends one; a reader that starts afresh (a new increment, a new replica) resets it to -1 or states its own SELECT. */
 int changelog_db(const struct changelog *cl);
 void changelog_set_db(struct changelog *cl, int db);
+/* The first group boundary known at or behind offset + min_bytes, or the sealed offset when none is known there. Boundaries are remembered about
+ * every 256 KiB, so that a long backlog is committed in pieces. offset is itself a boundary. */
+uint64_t changelog_boundary(const struct changelog *cl, uint64_t offset, size_t min_bytes);
 /* Moves the start to another offset when no cursor is attached and nothing is pending (recovery, full sync). */
 void changelog_reset(struct changelog *cl, uint64_t start);
 
@@ -66,6 +89,13 @@ void changelog_set_holds(struct changelog *cl, bool holds);
 /* True while writes must wait because too many bytes are unwritten (`aof-buffer-limit`); reads go on. */
 bool changelog_is_full(const struct changelog *cl);
 void changelog_set_full(struct changelog *cl, bool full);
+
+/* The error that refuses commands which write (the text behind "-", as "MISCONF …"), or NULL. Reads go on. The text is copied. */
+const char *changelog_refusal(const struct changelog *cl);
+void changelog_set_refusal(struct changelog *cl, const char *text);
+/* The durable prefix: what WAITAOF compares with. 0 until an AOF says otherwise. */
+uint64_t changelog_durable(const struct changelog *cl);
+void changelog_set_durable(struct changelog *cl, uint64_t offset);
 
 /* ---- cursors ---- */
 struct changelog_cursor;

@@ -1,7 +1,8 @@
 /* I/O threads: a fork-join pool for reading, parsing and writing many connections at once.
  *
- * The loop's thread hands out items, takes a share itself, and waits until all are done; so whatever an item touches is touched by one thread at
- * a time and no locks are needed. Helpers spin briefly and then sleep. With one thread everything runs inline.
+ * The loop's thread hands out items, takes a share itself, and waits until all are done; so whatever an item touches is
+ * touched by one thread at a time and no locks are needed. Helpers spin briefly and then sleep. With one thread
+ * everything runs inline.
  */
 #ifndef HF_NET_IO_POOL_H
 #define HF_NET_IO_POOL_H

@@ -1,8 +1,8 @@
 /* The event loop: file descriptors, timers, and wake-ups from other threads, on epoll.
  *
- * A cycle is: wait for events → dispatch each → the `batch` hook (what the events collected is worked off here) → timers that are due → the
- * `before_sleep` hook → wait. Thread: one thread runs the loop and calls everything here, except loop_waker_wake(), which any thread
- * (and a signal handler) may call. Descriptors stay owned by the caller.
+ * A cycle is: wait for events → dispatch each → the `batch` hook (what the events collected is worked off here) →
+ * timers that are due → the `before_sleep` hook → wait. Thread: one thread runs the loop and calls everything here,
+ * except loop_waker_wake(), which any thread (and a signal handler) may call. Descriptors stay owned by the caller.
  */
 #ifndef HF_NET_LOOP_H
 #define HF_NET_LOOP_H
@@ -31,8 +31,10 @@ struct loop_stats {
 struct loop *loop_create(void);
 void loop_destroy(struct loop *loop);
 
-/* Watches fd for the given events (level-triggered), replacing what was set before; 0 events forgets it. 0 or -errno. */
-int loop_watch(struct loop *loop, int fd, unsigned events, loop_fd_fn *fn, void *arg) __attribute__((warn_unused_result));
+/* Watches fd for the given events (level-triggered), replacing what was set before; 0 events forgets it. 0 or -errno.
+ */
+int loop_watch(struct loop *loop, int fd, unsigned events, loop_fd_fn *fn, void *arg)
+    __attribute__((warn_unused_result));
 /* Must be called before close(fd). Pending events of this cycle for fd are dropped. */
 void loop_forget(struct loop *loop, int fd);
 
@@ -53,7 +55,8 @@ void loop_waker_wake(struct loop_waker *w); /* any thread, async-signal-safe */
 /* Runs until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* One cycle that waits at most timeout_ms (0: not at all, -1: as long as it takes): for use while loading, and in tests. Returns events dispatched. */
+/* One cycle that waits at most timeout_ms (0: not at all, -1: as long as it takes): for use while loading, and in
+ * tests. Returns events dispatched. */
 int loop_run_once(struct loop *loop, int64_t timeout_ms);
 /* Makes the next wait return at once: somebody has work left over for the next cycle. */
 void loop_dont_wait(struct loop *loop);

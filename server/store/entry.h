@@ -1,7 +1,8 @@
 /* An entry: one key with its header, optional deadline and value, in one allocation (see entry.c for the layout).
  *
- * Entries belong to the keyspace. A pointer to one is valid until the next call that changes the key space; an entry moves when its
- * value or deadline changes size. Readers use these accessors and never the fields. Thread: the owner of the store, and a forked child.
+ * Entries belong to the keyspace. A pointer to one is valid until the next call that changes the key space; an entry
+ * moves when its value or deadline changes size. Readers use these accessors and never the fields. Thread: the owner of
+ * the store, and a forked child.
  */
 #ifndef HF_STORE_ENTRY_H
 #define HF_STORE_ENTRY_H

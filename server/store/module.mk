@@ -1,2 +1,28 @@
 noinst_LIBRARIES += server/store/libstore.a
-server_store_libstore_a_SOURCES = 
+server_store_libstore_a_SOURCES = \
+	server/store/database.c \
+	server/store/deadline.c server/store/deadline.h \
+	server/store/entry.c server/store/entry.h server/store/entry_int.h \
+	server/store/eviction.c \
+	server/store/expiry.c \
+	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
+	server/store/lazyfree.c \
+	server/store/scan.c \
+	server/store/type.c server/store/type.h \
+	server/store/value.c server/store/value.h
+
+check_PROGRAMS += tests/bench/keyspace_bench
+tests_bench_keyspace_bench_LDADD = $(STORE_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/store/test_deadline tests/unit/store/test_eviction tests/unit/store/test_keyspace
+TESTS += tests/unit/store/test_deadline tests/unit/store/test_eviction tests/unit/store/test_keyspace
+tests_unit_store_test_deadline_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_deadline_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_store_test_eviction_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_eviction.c
+tests_unit_store_test_eviction_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_eviction_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+tests_unit_store_test_keyspace_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_keyspace.c
+tests_unit_store_test_keyspace_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_keyspace_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+endif

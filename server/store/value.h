@@ -64,8 +64,8 @@ struct value {
 const char *value_type_name(enum value_type t);         /* "string", "list", … */
 const char *value_encoding_name(enum value_encoding e); /* "embstr", "int", … */
 
-/* A string value from borrowed bytes: an int where the bytes are exactly the decimal form of an int64, else bytes (encoding embstr
- * up to VALUE_EMBSTR_MAX, else raw). */
+/* A string value from borrowed bytes: an int where the bytes are exactly the decimal form of an int64, else bytes
+ * (encoding embstr up to VALUE_EMBSTR_MAX, else raw). */
 struct value value_string(struct slice bytes);
 /* As above, never an int (what APPEND, SETRANGE and friends leave behind is raw). */
 struct value value_string_raw(struct slice bytes);
@@ -78,7 +78,8 @@ void value_free(struct value v);
 size_t value_free_effort(struct value v);
 /* Bytes of memory behind v (usable sizes; collections are sampled: `samples` elements, 0 = all). */
 size_t value_memory_bytes(struct value v, size_t samples);
-/* A deep copy (strings: a copy or another reference; collections: duplicated). NULL-object never: small allocations abort. */
+/* A deep copy (strings: a copy or another reference; collections: duplicated). NULL-object never: small allocations
+ * abort. */
 struct value value_copy(struct value v);
 
 #endif

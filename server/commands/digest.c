@@ -1,0 +1,83 @@
+#include "config.h"
+
+#include "server/commands/digest.h"
+
+#include <string.h>
+
+#include "server/base/assert.h"
+#include "server/base/hash.h"
+
+void digest_init(struct digest *d) {
+    memset(d->bytes, 0, sizeof d->bytes);
+}
+
+void digest_xor(struct digest *d, struct slice s) {
+    uint8_t sha[20];
+    hash_sha1(s.p, s.n, sha);
+    for (size_t i = 0; i < sizeof sha; i++)
+        d->bytes[i] ^= sha[i];
+}
+
+void digest_mix(struct digest *d, struct slice s) {
+    uint8_t sha[20];
+    digest_xor(d, s);
+    hash_sha1(d->bytes, sizeof d->bytes, sha);
+    memcpy(d->bytes, sha, sizeof sha);
+}
+
+static void mix_u32(struct digest *d, uint32_t v) {
+    const uint8_t be[4] = {(uint8_t)(v >> 24), (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v};
+    digest_mix(d, slice_of(be, sizeof be));
+}
+
+static void mix_string(struct digest *d, const struct entry *e) {
+    char scratch[24];
+    digest_mix(d, entry_string(e, scratch));
+}
+
+/* Numbers of the types in the digest. */
+static uint32_t type_number(enum value_type type) {
+    return type == VALUE_STREAM ? 6 : (uint32_t)type;
+}
+
+void digest_value(struct digest *d, const struct entry *e) {
+    mix_u32(d, type_number(entry_type(e)));
+    switch (entry_type(e)) {
+    case VALUE_STRING:
+        mix_string(d, e);
+        break;
+    default: /* no such value can be made yet */
+        HF_PANIC("no digest for type %s", value_type_name(entry_type(e)));
+    }
+    if (entry_deadline_ms(e) >= 0)
+        digest_xor(d, SLICE_LIT("!!expire!!"));
+}
+
+static int add_key(void *arg, const struct entry *e) {
+    struct digest key;
+    digest_init(&key);
+    digest_mix(&key, entry_key(e));
+    digest_value(&key, e);
+    digest_xor(arg, slice_of(key.bytes, sizeof key.bytes));
+    return 0;
+}
+
+void digest_keyspace(const struct keyspace *ks, struct digest *ret_digest) {
+    digest_init(ret_digest);
+    for (unsigned db = 0; db < keyspace_databases(ks); db++) {
+        if (keyspace_size(ks, db) == 0)
+            continue;
+        mix_u32(ret_digest, db);
+        int stopped = keyspace_each(ks, db, add_key, ret_digest);
+        HF_ASSERT(stopped == 0);
+    }
+}
+
+void digest_hex(const struct digest *d, char dst[41]) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < sizeof d->bytes; i++) {
+        dst[2 * i] = digits[d->bytes[i] >> 4];
+        dst[2 * i + 1] = digits[d->bytes[i] & 15];
+    }
+    dst[40] = '\0';
+}

@@ -1,0 +1,91 @@
+#include "config.h"
+
+#include "server/commands/commands.h"
+#include "server/daemon/node.h"
+#include "server/daemon/service.h"
+
+/* Which commands this server has, and what they need from the rest of it. */
+
+static void flushed_all(void *ctx) {
+    struct node *n = ctx;
+    persist_flushed_all(n->persist);
+}
+
+static int reload(void *ctx, bool merge, bool flush, bool save, struct buf *error) {
+    struct node *n = ctx;
+    return persist_reload(n->persist, merge, flush, save, error);
+}
+
+static int load_aof(void *ctx, struct buf *error) {
+    struct node *n = ctx;
+    return persist_reload_aof(n->persist, error);
+}
+
+static void pause_after_fork(void *ctx, bool on) {
+    struct node *n = ctx;
+    persist_set_pause_after_fork(n->persist, on);
+}
+
+static void describe_listeners(void *ctx, struct buf *out) {
+    const struct node *n = ctx;
+    int index = 0;
+    if (n->options.port != 0) {
+        buf_printf(out, "listener%d:name=tcp", index++);
+        for (int i = 0; i < n->options.bind_count; i++)
+            buf_printf(out, ",bind=%s", n->options.binds[i]);
+        buf_printf(out, ",port=%d\r\n", (int)n->options.port);
+    }
+    if (n->options.unixsocket[0] != '\0')
+        buf_printf(out, "listener%d:name=unix,bind=%s\r\n", index, n->options.unixsocket);
+}
+
+/* A node without replicas: what clients and monitors read of this section holds for every node. */
+static void replication_section(void *ctx, struct buf *out) {
+    const struct node *n = ctx;
+    const struct changelog_history *h = changelog_history(n->log);
+    info_field_str(out, "role", "master");
+    info_field_i64(out, "connected_slaves", 0);
+    info_field_str(out, "master_failover_state", "no-failover");
+    info_field_str(out, "master_replid", h->id);
+    info_field_str(out, "master_replid2", h->id2);
+    info_field_u64(out, "master_repl_offset", changelog_sealed(n->log));
+    info_field_i64(out, "second_repl_offset", h->id2_offset);
+    info_field_i64(out, "repl_backlog_active", 0);
+}
+
+void node_register_commands(struct node *n) {
+    struct command_table *t = engine_commands(n->engine);
+    n->keys_hooks = (struct keys_hooks){.ctx = n,
+                                        .flushed_all = flushed_all,
+                                        .dump_compress = persist_compresses(n->persist),
+                                        .restore_skip_checksum = &n->skip_checksum};
+    n->identity = (struct server_identity){
+        .engine = n->engine,
+        .version = PACKAGE_VERSION,
+        .executable = n->executable,
+        .supervised = service_present() ? "systemd" : "no",
+        .ctx = n,
+        .listeners = describe_listeners,
+    };
+    n->debug_hooks = (struct debug_hooks){
+        .ctx = n,
+        .reload = reload,
+        .load_aof = load_aof,
+        .pause_after_fork = pause_after_fork,
+        .skip_checksum = &n->skip_checksum,
+    };
+    connection_commands_register(t, &n->identity);
+    client_commands_register(t);
+    command_commands_register(t);
+    config_commands_register(t);
+    slowlog_commands_register(t);
+    memory_commands_register(t);
+    server_commands_register(t);
+    info_commands_register(t);
+    info_sections_register(n->info, &n->identity);
+    info_register(n->info, "Replication", INFO_DEFAULT, replication_section, n);
+    debug_commands_register(t, &n->debug_hooks);
+    string_commands_register(t);
+    bitmap_commands_register(t);
+    keys_commands_register(t, &n->keys_hooks);
+}

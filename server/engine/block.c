@@ -1,0 +1,159 @@
+#include "config.h"
+
+#include "server/engine/engine_int.h"
+
+#include <string.h>
+
+#include "server/base/assert.h"
+#include "server/base/clock.h"
+#include "server/base/mem.h"
+
+/* Clients that wait: for something outside the key space (call_block), or, with a request in hand, for the end of
+ * CLIENT PAUSE or for room in the change log. A blocked client is read but not parsed, so that its going away is
+ * noticed; what it sends stays in its input buffer. */
+
+static void enter(struct client *cl, struct client_block *b, uint64_t flag) {
+    struct engine *e = cl->engine;
+    HF_ASSERT(cl->block == NULL);
+    cl->block = b;
+    cl->flags |= flag;
+    if (e->blocked_count == e->blocked_cap) {
+        e->blocked_cap = e->blocked_cap ? e->blocked_cap * 2 : 16;
+        e->blocked = mem_realloc(e->blocked, e->blocked_cap * sizeof(struct client *));
+    }
+    e->blocked[e->blocked_count++] = cl;
+}
+
+static void leave(struct client *cl) {
+    struct engine *e = cl->engine;
+    for (size_t i = 0; i < e->blocked_count; i++) {
+        if (e->blocked[i] == cl) {
+            e->blocked[i] = e->blocked[--e->blocked_count];
+            break;
+        }
+    }
+    struct client_block *b = cl->block;
+    if (b->ops != NULL && b->ops->free != NULL)
+        b->ops->free(b->state);
+    mem_free(b->postponed);
+    mem_free(b);
+    cl->block = NULL;
+    cl->flags &= ~(uint64_t)(CLIENT_BLOCKED | CLIENT_PAUSED);
+}
+
+void block_drop(struct client *cl) {
+    if (cl->block != NULL)
+        leave(cl);
+}
+
+/* The client goes on: what it sent meanwhile is worked off in the next batch. */
+static void resume(struct client *cl) {
+    leave(cl);
+    client_note_ready(cl);
+    client_note_output(cl);
+    loop_dont_wait(cl->engine->loop);
+}
+
+void call_block(struct call *c, const struct client_block_ops *ops, void *state, int64_t timeout_ms) {
+    struct client_block *b = mem_calloc(1, sizeof *b);
+    b->ops = ops;
+    b->state = state;
+    b->deadline_us = timeout_ms > 0 ? clock_mono_us() + timeout_ms * 1000 : 0;
+    enter(c->client, b, CLIENT_BLOCKED);
+}
+
+bool call_must_not_block(const struct call *c) {
+    return (c->client->flags & (CLIENT_IN_EXEC | CLIENT_INTERNAL)) != 0 || c->engine->in_exec;
+}
+
+void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc, bool canonical) {
+    struct client_block *b = mem_calloc(1, sizeof *b);
+    b->postponed = owned_request_create(cmd, argv, argc);
+    b->postponed_canonical = canonical;
+    enter(cl, b, CLIENT_PAUSED);
+}
+
+static void run_postponed(struct client *cl) {
+    struct engine *e = cl->engine;
+    struct owned_request *r = cl->block->postponed;
+    cl->block->postponed = NULL;
+    resume(cl);
+    struct request req = {.cl = cl, .cmd = r->cmd, .argv = r->argv, .argc = r->argc};
+    engine_dispatch(e, &req);
+    mem_free(r);
+}
+
+void block_check_all(struct engine *e) {
+    if (e->blocked_count == 0)
+        return;
+    int64_t now_us = clock_mono_us();
+    if (e->pause_until_ms != 0 && now_us / 1000 >= e->pause_until_ms)
+        engine_unpause_clients(e);
+    /* A client may leave the array while it is walked: what moves into its place is seen in the next pass at the
+     * latest. */
+    for (size_t i = e->blocked_count; i-- > 0;) {
+        if (i >= e->blocked_count)
+            continue;
+        struct client *cl = e->blocked[i];
+        struct client_block *b = cl->block;
+        if (cl->flags & CLIENT_CLOSE_ASAP)
+            continue;
+        if (b->ops == NULL) {
+            if (e->pause_until_ms == 0 && !changelog_is_full(e->log))
+                run_postponed(cl);
+            continue;
+        }
+        bool ready = b->ops->ready(cl, b->state);
+        bool late = !ready && b->deadline_us != 0 && now_us >= b->deadline_us;
+        if (ready || late) {
+            b->ops->reply(cl, b->state, late);
+            resume(cl);
+        }
+    }
+}
+
+bool engine_unblock(struct engine *e, struct client *cl, bool with_error) {
+    (void)e;
+    if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL || cl->block->ops == NULL)
+        return false;
+    if (with_error)
+        engine_reply_error(cl, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    else
+        cl->block->ops->reply(cl, cl->block->state, true);
+    resume(cl);
+    return true;
+}
+
+size_t engine_blocked_clients(const struct engine *e) {
+    size_t n = 0;
+    for (size_t i = 0; i < e->blocked_count; i++)
+        n += (e->blocked[i]->flags & CLIENT_BLOCKED) != 0;
+    return n;
+}
+
+void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all) {
+    if (e->pause_until_ms != 0) {
+        all = all || e->pause_all;
+        if (until_mono_ms < e->pause_until_ms)
+            until_mono_ms = e->pause_until_ms;
+    }
+    e->pause_until_ms = until_mono_ms;
+    e->pause_all = all;
+    if (!e->loading)
+        keyspace_set_expiry(e->ks, KEYSPACE_EXPIRE_HIDE);
+}
+
+void engine_unpause_clients(struct engine *e) {
+    if (e->pause_until_ms == 0)
+        return;
+    e->pause_until_ms = 0;
+    e->pause_all = false;
+    if (!e->loading)
+        keyspace_set_expiry(e->ks, KEYSPACE_EXPIRE_DELETE);
+    loop_dont_wait(e->loop);
+}
+
+bool engine_paused(const struct engine *e, bool *ret_all) {
+    *ret_all = e->pause_all;
+    return e->pause_until_ms != 0;
+}

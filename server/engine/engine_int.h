@@ -1,0 +1,245 @@
+/* What the engine's own files share. Nobody outside server/engine includes this.
+ *
+ * Invariants:
+ *  1. A client is in e->clients exactly once, at cl->index; it is freed only by engine_free_closed(), never inside a
+ * batch.
+ *  2. cl->in_ready ⇔ cl is in e->ready; cl->in_write ⇔ cl is in e->writing.
+ *  3. Marks of a client rise in both fields; a mark's `from` lies within [out.begin, end of out].
+ *  4. Bytes behind the first mark whose offset is not released are never written.
+ *  5. Requests of a group point into clients' input buffers; no input buffer moves or is freed while a group is open.
+ */
+#ifndef HF_ENGINE_INT_H
+#define HF_ENGINE_INT_H
+
+#include "server/base/rng.h"
+#include "server/engine/call.h"
+#include "server/engine/client.h"
+#include "server/engine/command.h"
+#include "server/engine/engine.h"
+
+#define ENGINE_GROUP_REQUESTS 64
+#define ENGINE_GROUP_ARGS 512
+#define ENGINE_READ_BYTES 16384
+#define ENGINE_UNAUTHENTICATED_BYTES 65536
+#define ENGINE_INLINE_MAX_BYTES 65536
+#define ENGINE_HOOKS_MAX 4
+#define ENGINE_ERROR_CODES_MAX 128
+
+/* A parsed request of a group. Everything in it is a hint but argv: the client's state is looked at again when it runs.
+ */
+struct request {
+    struct client *cl;
+    struct command_entry *cmd; /* NULL: unknown */
+    const struct slice *argv;
+    int argc;
+    int key_index; /* 0: none */
+    struct keyref key;
+    size_t start; /* offset of the request in cl->in, for rewinding */
+    size_t consumed;
+    bool canonical;
+};
+
+struct group {
+    int n, args;
+    struct request requests[ENGINE_GROUP_REQUESTS];
+    struct slice argv[ENGINE_GROUP_ARGS];
+};
+
+/* A request that outlives its input: queued in MULTI or postponed by a pause. One allocation. */
+struct owned_request {
+    struct command_entry *cmd;
+    int argc;
+    size_t memory_bytes;
+    struct slice argv[];
+};
+struct owned_request *owned_request_create(struct command_entry *cmd, const struct slice *argv, int argc);
+
+struct watched_key;
+struct transaction {
+    struct owned_request **queued;
+    size_t count, cap;
+    size_t queued_bytes;
+    struct watched_key **watched; /* keys this client watches */
+    size_t watched_count, watched_cap;
+};
+
+struct client_block {
+    const struct client_block_ops *ops; /* NULL: paused */
+    void *state;
+    int64_t deadline_us;             /* monotonic, 0 = none */
+    struct owned_request *postponed; /* of a paused client */
+    bool postponed_canonical;
+};
+
+/* Keys whose change is appended but not released: hash of (database, key) → offset, exact up to 64-bit hash collisions,
+ * which only hold a reply longer. Open addressing; a ring in order of offsets prunes it. */
+struct inflight {
+    struct inflight_cell {
+        uint64_t key, offset; /* key 0 = empty */
+    } * cells;
+    size_t mask, count;
+    struct inflight_cell *ring;
+    size_t ring_mask, ring_head, ring_count;
+    uint64_t all_offset; /* a change of whole databases */
+};
+void inflight_init(struct inflight *f);
+void inflight_deinit(struct inflight *f);
+void inflight_put(struct inflight *f, uint64_t key, uint64_t offset);
+/* Offset that a reader of the key must wait for; 0 if none. */
+uint64_t inflight_offset(const struct inflight *f, uint64_t key);
+void inflight_prune(struct inflight *f, uint64_t released);
+static inline uint64_t inflight_key(unsigned db, uint64_t hash) {
+    uint64_t k = hash ^ ((uint64_t)db * 0x9e3779b97f4a7c15u);
+    return k ? k : 1;
+}
+
+struct pending_command { /* of call_propagate() */
+    unsigned db;
+    size_t from, len; /* in e->own_bytes */
+};
+
+struct error_code {
+    char code[32];
+    uint64_t count;
+};
+
+struct engine {
+    struct loop *loop;
+    struct keyspace *ks;
+    struct changelog *log;
+    struct settings *settings;
+    struct info *info;
+    struct io_pool *io;
+    struct command_table *commands;
+    struct slowlog *slowlog;
+    struct engine_options options;
+    struct engine_stats stats;
+    struct engine_hooks hooks[ENGINE_HOOKS_MAX];
+    int hook_count;
+    bool routed; /* some hook routes by keys */
+    struct rng rng;
+    char run_id[41];
+
+    /* clients */
+    struct client **clients;
+    size_t client_count, client_cap;
+    uint64_t next_client_id;
+    struct client **ready, **writing, **closing;
+    size_t ready_count, ready_cap, writing_count, writing_cap, closing_count, closing_cap;
+    struct client **blocked;
+    size_t blocked_count, blocked_cap;
+    char **in_pool; /* input buffers of ENGINE_READ_BYTES */
+    size_t in_pool_count, in_pool_cap;
+    struct group *group;
+    struct group **io_groups; /* one a ready client while I/O threads parse */
+    size_t io_groups_cap;
+    struct outq sink; /* where replies go that nobody reads */
+
+    /* the running command */
+    struct call *call;
+    bool in_exec, exec_wrote;
+    bool applying; /* replaying: nothing is logged */
+    struct pending_command *own;
+    size_t own_count, own_cap;
+    struct buf own_bytes;
+    uint64_t *changed; /* in-flight keys of the running command */
+    size_t changed_count, changed_cap;
+    bool changed_everything;
+    uint64_t read_offset; /* highest offset in flight that the running command saw */
+    struct {
+        void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event);
+        void *ctx;
+    } notify;      /* keyspace notifications, NULL: off */
+    bool tracking; /* this batch: changes may be held, so keys in flight are recorded */
+    bool log_active;
+    bool log_full; /* this batch: writes wait for room in the change log */
+    uint64_t dirty;
+    struct inflight inflight;
+
+    /* watched keys */
+    struct watched_key **watch_buckets;
+    size_t watch_mask, watch_count, watching_clients;
+
+    /* time */
+    int64_t now_ms, now_us, started_us;
+    double ns_per_tick;
+    uint64_t tick_base;
+    int64_t tick_base_ns;
+
+    /* state */
+    bool loading, async_loading, active_expire, cron_paused;
+    int64_t pause_until_ms;
+    bool pause_all;
+    uint64_t maxmemory_bytes;
+    int64_t eviction_since_us;
+    struct error_code error_codes[ENGINE_ERROR_CODES_MAX];
+    int error_code_count;
+    struct {
+        uint64_t ops, in, out, cycles, busy_us;
+        int64_t at_us;
+    } rate_last;
+    struct engine_rates rate_ring[16];
+    int rate_index;
+    size_t cron_client; /* round robin over clients */
+    int64_t cron_runs;
+    size_t input_peak[2], output_peak[2];
+};
+
+/* ---- client.c ---- */
+struct client *client_create(struct engine *e, struct conn *conn);
+void client_free(struct client *cl);
+void client_free_input(struct client *cl);
+void client_note_output(struct client *cl); /* there may be something to write */
+void client_note_ready(struct client *cl);  /* there is input to work on */
+void client_check_output_limit(struct client *cl);
+void client_read_event(struct loop *loop, int fd, unsigned events, void *arg);
+void client_set_readable(struct client *cl, bool on);
+void engine_free_closed(struct engine *e);
+void engine_update_marks(struct client *cl, uint64_t from, uint64_t offset);
+void engine_write_clients(struct engine *e);
+
+/* ---- dispatch.c ---- */
+void engine_dispatch(struct engine *e, const struct request *r);
+/* Runs a command that passed all checks; raw: the request's bytes if they may be propagated verbatim. */
+void engine_execute(struct engine *e, struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc,
+                    const struct request *r, struct slice raw);
+void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cmd, const char *text);
+void engine_count_error(struct engine *e, struct slice text);
+void engine_reply_error(struct client *cl, const char *text);
+bool engine_evict(struct engine *e); /* false: over the limit and nothing may go */
+
+/* ---- propagate.c ---- */
+void engine_log_request(struct engine *e, struct client *cl, const struct call *c, struct slice raw);
+void engine_log_exec_begin(struct engine *e);
+void engine_log_exec_end(struct engine *e);
+void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key, bool lazy);
+
+/* ---- transaction.c ---- */
+extern const struct command transaction_commands[];
+extern const size_t transaction_command_count;
+void transaction_queue(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc);
+void transaction_discard(struct client *cl); /* queue and watches */
+void transaction_unwatch(struct client *cl);
+void transaction_touch(struct engine *e, unsigned db, const struct keyref *key);
+void transaction_touch_all(struct engine *e, int db);
+size_t transaction_memory(const struct client *cl);
+
+/* ---- block.c ---- */
+void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc, bool canonical);
+void block_check_all(struct engine *e);
+void block_drop(struct client *cl);
+
+/* ---- engine_settings.c ---- */
+void engine_register_settings(struct engine *e);
+
+/* Ticks: a cheap clock for the time inside commands. */
+static inline uint64_t engine_ticks(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    extern int64_t clock_mono_ns(void);
+    return (uint64_t)clock_mono_ns();
+#endif
+}
+
+#endif

@@ -1,0 +1,15 @@
+#include "config.h"
+
+#include "server/store/type.h"
+
+#include "server/base/assert.h"
+
+/* Strings have no object. */
+static const struct value_type_ops *const rows[VALUE_TYPES] = {
+    [VALUE_STRING] = NULL,
+};
+
+const struct value_type_ops *value_type_ops(enum value_type type) {
+    HF_ASSERT(type < VALUE_TYPES && rows[type] != NULL);
+    return rows[type];
+}
