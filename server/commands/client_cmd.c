@@ -136,7 +136,7 @@ static void info_run(struct call *c) {
 
 struct kill {
     struct call *c;
-    uint64_t id; /* 0: any */
+    uint64_t id;                    /* 0: any */
     struct slice addr, laddr, user; /* p NULL: any */
     enum kind kind;
     int64_t max_age_s; /* 0: any */
@@ -200,7 +200,8 @@ static bool kill_filter(struct call *c, int i, struct kill *k) {
         }
         k->user = value;
     } else if (slice_is(name, "maxage")) {
-        return call_arg_i64_range(c, i + 1, 1, INT64_MAX, "ERR maxage is not an integer or out of range", &k->max_age_s);
+        return call_arg_i64_range(c, i + 1, 1, INT64_MAX, "ERR maxage is not an integer or out of range",
+                                  &k->max_age_s);
     } else if (slice_is(name, "skipme") && (slice_is(value, "yes") || slice_is(value, "no"))) {
         k->skip_me = slice_is(value, "yes");
     } else {
@@ -315,7 +316,8 @@ static void setinfo_run(struct call *c) {
     }
     for (size_t i = 0; i < v.n; i++) {
         if (v.p[i] < '!' || v.p[i] > '~') {
-            call_errorf(c, "ERR %s cannot contain spaces, newlines or special characters.", is_name ? "lib-name" : "lib-ver");
+            call_errorf(c, "ERR %s cannot contain spaces, newlines or special characters.",
+                        is_name ? "lib-name" : "lib-ver");
             return;
         }
     }
@@ -371,7 +373,9 @@ static void tracking_run(struct call *c) {
 }
 
 static void caching_run(struct call *c) {
-    call_error(c, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled");
+    call_error(
+        c,
+        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled");
 }
 
 static void getredir_run(struct call *c) {
@@ -472,7 +476,8 @@ static const struct command subs[] = {
     {.name = NULL},
 };
 
-static const struct command rows[] = {{.name = "client", .group = "connection", .since = "2.4.0", .arity = -2, .subcommands = subs}};
+static const struct command rows[] = {
+    {.name = "client", .group = "connection", .since = "2.4.0", .arity = -2, .subcommands = subs}};
 
 void client_commands_register(struct command_table *t) {
     command_table_register(t, rows, ROW_COUNT(rows), NULL);

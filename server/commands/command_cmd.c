@@ -168,7 +168,7 @@ static void info_run(struct call *c) {
     for (int i = 2; i < c->argc; i++) {
         const struct command_entry *e = command_table_find_full(engine_commands(c->engine), c->argv[i]);
         if (e == NULL)
-            resp_null_array(c->w);
+            resp_null(c->w);
         else
             reply_info(c, e);
     }

@@ -29,7 +29,8 @@ static void get_run(struct call *c) {
 
 static bool may_change_protected(const struct call *c) {
     int access = engine_options(c->engine)->enable_protected_configs;
-    return access == ENGINE_ACCESS_YES || (access == ENGINE_ACCESS_LOCAL && (c->client->conn == NULL || conn_is_local(c->client->conn)));
+    return access == ENGINE_ACCESS_YES ||
+           (access == ENGINE_ACCESS_LOCAL && (c->client->conn == NULL || conn_is_local(c->client->conn)));
 }
 
 static void reply_failure(struct call *c, struct buf *error) {
@@ -47,7 +48,8 @@ static void set_run(struct call *c) {
         return;
     }
     struct buf error = BUF_INIT;
-    if (settings_set(s, c->argv + 2, (c->argc - 2) / 2, engine_loading(c->engine), may_change_protected(c), &error) != 0)
+    if (settings_set(s, c->argv + 2, (c->argc - 2) / 2, engine_loading(c->engine), may_change_protected(c), &error) !=
+        0)
         reply_failure(c, &error);
     else
         resp_ok(c->w);
@@ -92,14 +94,38 @@ static const char *const everywhere[] = {"request_policy:all_nodes", "response_p
 
 static const struct command subs[] = {
     {.name = "get", .group = "server", .since = "2.0.0", .arity = -3, .flags = ADMIN, .run = get_run},
-    {.name = "help", .group = "server", .since = "5.0.0", .arity = 2, .flags = COMMAND_LOADING | COMMAND_STALE, .run = help_run},
-    {.name = "resetstat", .group = "server", .since = "2.0.0", .arity = 2, .flags = ADMIN, .tips = everywhere, .run = resetstat_run},
-    {.name = "rewrite", .group = "server", .since = "2.8.0", .arity = 2, .flags = ADMIN, .tips = everywhere, .run = rewrite_run},
-    {.name = "set", .group = "server", .since = "2.0.0", .arity = -4, .flags = ADMIN, .tips = everywhere, .run = set_run},
+    {.name = "help",
+     .group = "server",
+     .since = "5.0.0",
+     .arity = 2,
+     .flags = COMMAND_LOADING | COMMAND_STALE,
+     .run = help_run},
+    {.name = "resetstat",
+     .group = "server",
+     .since = "2.0.0",
+     .arity = 2,
+     .flags = ADMIN,
+     .tips = everywhere,
+     .run = resetstat_run},
+    {.name = "rewrite",
+     .group = "server",
+     .since = "2.8.0",
+     .arity = 2,
+     .flags = ADMIN,
+     .tips = everywhere,
+     .run = rewrite_run},
+    {.name = "set",
+     .group = "server",
+     .since = "2.0.0",
+     .arity = -4,
+     .flags = ADMIN,
+     .tips = everywhere,
+     .run = set_run},
     {.name = NULL},
 };
 
-static const struct command rows[] = {{.name = "config", .group = "server", .since = "2.0.0", .arity = -2, .subcommands = subs}};
+static const struct command rows[] = {
+    {.name = "config", .group = "server", .since = "2.0.0", .arity = -2, .subcommands = subs}};
 
 void config_commands_register(struct command_table *t) {
     command_table_register(t, rows, ROW_COUNT(rows), NULL);

@@ -47,8 +47,9 @@ static void auth_run(struct call *c) {
     if (c->argc == 3)
         call_redact(c, 2);
     if (c->argc == 2 && engine_options(c->engine)->requirepass[0] == '\0') {
-        call_error(c, "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
-                      "configuration is correct?");
+        call_error(c,
+                   "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+                   "configuration is correct?");
         return;
     }
     if (authenticate(c, c->argc == 3 ? c->argv[1] : SLICE_LIT("default"), c->argv[c->argc - 1]))
@@ -97,14 +98,16 @@ static void hello_run(struct call *c) {
             name = c->argv[++i];
             has_name = true;
         } else {
-            call_errorf(c, "ERR Syntax error in HELLO option '%.*s'", (int)(c->argv[i].n < 128 ? c->argv[i].n : 128), c->argv[i].p);
+            call_errorf(c, "ERR Syntax error in HELLO option '%.*s'", (int)(c->argv[i].n < 128 ? c->argv[i].n : 128),
+                        c->argv[i].p);
             return;
         }
     }
     if (!c->client->authenticated) {
-        call_error(c, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
-                      "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at "
-                      "the same time");
+        call_error(
+            c, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+               "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at "
+               "the same time");
         return;
     }
     if (has_name && client_set_name(c->client, name) != 0) {
@@ -156,20 +159,61 @@ static void lolwut_run(struct call *c) {
 static const char *const ping_tips[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
 
 static const struct command rows[] = {
-    {.name = "auth", .group = "connection", .since = "1.0.0", .arity = -2, .run = auth_run, .acl = ACL_CONNECTION,
+    {.name = "auth",
+     .group = "connection",
+     .since = "1.0.0",
+     .arity = -2,
+     .run = auth_run,
+     .acl = ACL_CONNECTION,
      .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH | COMMAND_ALLOW_BUSY},
-    {.name = "echo", .group = "connection", .since = "1.0.0", .arity = 2, .run = echo_run, .acl = ACL_CONNECTION,
+    {.name = "echo",
+     .group = "connection",
+     .since = "1.0.0",
+     .arity = 2,
+     .run = echo_run,
+     .acl = ACL_CONNECTION,
      .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST},
-    {.name = "hello", .group = "connection", .since = "6.0.0", .arity = -1, .run = hello_run, .acl = ACL_CONNECTION,
+    {.name = "hello",
+     .group = "connection",
+     .since = "6.0.0",
+     .arity = -1,
+     .run = hello_run,
+     .acl = ACL_CONNECTION,
      .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH | COMMAND_ALLOW_BUSY},
-    {.name = "lolwut", .group = "server", .since = "5.0.0", .arity = -1, .run = lolwut_run, .flags = COMMAND_READONLY | COMMAND_FAST},
-    {.name = "ping", .group = "connection", .since = "1.0.0", .arity = -1, .run = ping_run, .acl = ACL_CONNECTION, .tips = ping_tips,
+    {.name = "lolwut",
+     .group = "server",
+     .since = "5.0.0",
+     .arity = -1,
+     .run = lolwut_run,
+     .flags = COMMAND_READONLY | COMMAND_FAST},
+    {.name = "ping",
+     .group = "connection",
+     .since = "1.0.0",
+     .arity = -1,
+     .run = ping_run,
+     .acl = ACL_CONNECTION,
+     .tips = ping_tips,
      .flags = COMMAND_FAST},
-    {.name = "quit", .group = "connection", .since = "1.0.0", .arity = -1, .run = quit_run, .acl = ACL_CONNECTION,
+    {.name = "quit",
+     .group = "connection",
+     .since = "1.0.0",
+     .arity = -1,
+     .run = quit_run,
+     .acl = ACL_CONNECTION,
      .flags = COMMAND_ALLOW_BUSY | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH},
-    {.name = "reset", .group = "connection", .since = "6.2.0", .arity = 1, .run = reset_run, .acl = ACL_CONNECTION,
+    {.name = "reset",
+     .group = "connection",
+     .since = "6.2.0",
+     .arity = 1,
+     .run = reset_run,
+     .acl = ACL_CONNECTION,
      .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH | COMMAND_ALLOW_BUSY},
-    {.name = "select", .group = "connection", .since = "1.0.0", .arity = 2, .run = select_run, .acl = ACL_CONNECTION,
+    {.name = "select",
+     .group = "connection",
+     .since = "1.0.0",
+     .arity = 2,
+     .run = select_run,
+     .acl = ACL_CONNECTION,
      .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST},
 };
 

@@ -1,8 +1,9 @@
 /* The digest of a data set, as DEBUG DIGEST has it: equal for equal data, whatever its order and encodings. Pure.
  *
- * Two operations on 20 bytes: xor with the SHA-1 of some bytes (order does not matter), and mix: xor, then SHA-1 of the result (order matters). A value's
- * digest mixes the type's number and its elements and is xored with the word "!!expire!!" where the key has a deadline; a key's begins by mixing its name;
- * the data set's mixes the number of each database that is not empty (32 bits, big-endian) and is xored with the SHA-1 of each of its keys' digests.
+ * Two operations on 20 bytes: xor with the SHA-1 of some bytes (order does not matter), and mix: xor, then SHA-1 of the
+ * result (order matters). A value's digest mixes the type's number and its elements and is xored with the word
+ * "!!expire!!" where the key has a deadline; a key's begins by mixing its name; the data set's mixes the number of each
+ * database that is not empty (32 bits, big-endian) and is xored with the SHA-1 of each of its keys' digests.
  */
 #ifndef HF_COMMANDS_DIGEST_H
 #define HF_COMMANDS_DIGEST_H

@@ -3,10 +3,10 @@
 #define HF_COMMANDS_DOCS_H
 
 struct command_doc {
-    const char *name;       /* full name: "config|get" */
+    const char *name; /* full name: "config|get" */
     const char *summary;
-    const char *complexity; /* "" for containers */
-    const char *syntax;     /* "CONFIG GET pattern [pattern ...]", "" for containers */
+    const char *complexity;       /* "" for containers */
+    const char *syntax;           /* "CONFIG GET pattern [pattern ...]", "" for containers */
     const char *deprecated_since; /* NULL where it is not */
 };
 

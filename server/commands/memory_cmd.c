@@ -119,13 +119,18 @@ static void doctor_run(struct call *c) {
     } else {
         size_t clients = engine_client_count(c->engine);
         if (memory_ratio(m.peak, m.used) > 1.5)
-            buf_append_cstr(&text, "* The peak was more than 1.5 times what is used now: the resident size may stay large for a while.\n");
+            buf_append_cstr(
+                &text,
+                "* The peak was more than 1.5 times what is used now: the resident size may stay large for a while.\n");
         if (memory_ratio(m.rss, m.used) > 1.4 && m.rss - m.used > (size_t)10 << 20)
-            buf_printf(&text, "* The process holds %.2f times the memory it uses: MEMORY PURGE returns unused pages.\n", memory_ratio(m.rss, m.used));
-        if (memory_ratio(m.allocator.active, m.allocator.allocated) > 1.1 && m.allocator.active - m.allocator.allocated > (size_t)10 << 20)
+            buf_printf(&text, "* The process holds %.2f times the memory it uses: MEMORY PURGE returns unused pages.\n",
+                       memory_ratio(m.rss, m.used));
+        if (memory_ratio(m.allocator.active, m.allocator.allocated) > 1.1 &&
+            m.allocator.active - m.allocator.allocated > (size_t)10 << 20)
             buf_append_cstr(&text, "* The allocator's pages are more than 10 % empty inside.\n");
         if (clients > 0 && m.clients / clients > (size_t)200 << 10)
-            buf_append_cstr(&text, "* Clients hold more than 200 kB each: look for slow readers with CLIENT LIST (omem, qbuf).\n");
+            buf_append_cstr(
+                &text, "* Clients hold more than 200 kB each: look for slow readers with CLIENT LIST (omem, qbuf).\n");
         if (text.len == 0)
             buf_append_cstr(&text, "Nothing unusual was found in this node's memory.\n");
     }
@@ -135,7 +140,8 @@ static void doctor_run(struct call *c) {
 
 static void malloc_stats_run(struct call *c) {
     char *report = mem_allocator_report();
-    resp_verbatim(c->w, "txt", report != NULL ? slice_cstr(report) : SLICE_LIT("The allocator of this build keeps no statistics"));
+    resp_verbatim(c->w, "txt",
+                  report != NULL ? slice_cstr(report) : SLICE_LIT("The allocator of this build keeps no statistics"));
     mem_free(report);
 }
 
@@ -164,21 +170,38 @@ static void help_run(struct call *c) {
     call_reply_help(c, lines);
 }
 
-static const char *const shard_tips[] = {"nondeterministic_output", "request_policy:all_shards", "response_policy:special", NULL};
+static const char *const shard_tips[] = {"nondeterministic_output", "request_policy:all_shards",
+                                         "response_policy:special", NULL};
 static const char *const purge_tips[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
 
 static const struct command subs[] = {
     {.name = "doctor", .group = "server", .since = "4.0.0", .arity = 2, .tips = shard_tips, .run = doctor_run},
-    {.name = "help", .group = "server", .since = "4.0.0", .arity = 2, .flags = COMMAND_LOADING | COMMAND_STALE, .run = help_run},
-    {.name = "malloc-stats", .group = "server", .since = "4.0.0", .arity = 2, .tips = shard_tips, .run = malloc_stats_run},
+    {.name = "help",
+     .group = "server",
+     .since = "4.0.0",
+     .arity = 2,
+     .flags = COMMAND_LOADING | COMMAND_STALE,
+     .run = help_run},
+    {.name = "malloc-stats",
+     .group = "server",
+     .since = "4.0.0",
+     .arity = 2,
+     .tips = shard_tips,
+     .run = malloc_stats_run},
     {.name = "purge", .group = "server", .since = "4.0.0", .arity = 2, .tips = purge_tips, .run = purge_run},
     {.name = "stats", .group = "server", .since = "4.0.0", .arity = 2, .tips = shard_tips, .run = stats_run},
-    {.name = "usage", .group = "server", .since = "4.0.0", .arity = -3, .flags = COMMAND_READONLY, .keys = {ROW_KEYS(KEY_RO, 2, 0, 1)},
+    {.name = "usage",
+     .group = "server",
+     .since = "4.0.0",
+     .arity = -3,
+     .flags = COMMAND_READONLY,
+     .keys = {ROW_KEYS(KEY_RO, 2, 0, 1)},
      .run = usage_run},
     {.name = NULL},
 };
 
-static const struct command rows[] = {{.name = "memory", .group = "server", .since = "4.0.0", .arity = -2, .subcommands = subs}};
+static const struct command rows[] = {
+    {.name = "memory", .group = "server", .since = "4.0.0", .arity = -2, .subcommands = subs}};
 
 void memory_commands_register(struct command_table *t) {
     command_table_register(t, rows, ROW_COUNT(rows), NULL);

@@ -28,6 +28,8 @@ size_t memory_rss(void);
 double memory_percent(size_t part, size_t whole);
 double memory_ratio(size_t a, size_t b);
 /* 0 for a negative difference. */
-static inline size_t memory_less(size_t a, size_t b) { return a > b ? a - b : 0; }
+static inline size_t memory_less(size_t a, size_t b) {
+    return a > b ? a - b : 0;
+}
 
 #endif

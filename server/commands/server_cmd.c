@@ -25,9 +25,19 @@ static void role_run(struct call *c) {
 static const char *const time_tips[] = {"nondeterministic_output", NULL};
 
 static const struct command rows[] = {
-    {.name = "role", .group = "server", .since = "2.8.12", .arity = 1, .run = role_run, .acl = ACL_ADMIN | ACL_DANGEROUS,
+    {.name = "role",
+     .group = "server",
+     .since = "2.8.12",
+     .arity = 1,
+     .run = role_run,
+     .acl = ACL_ADMIN | ACL_DANGEROUS,
      .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST},
-    {.name = "time", .group = "server", .since = "2.6.0", .arity = 1, .run = time_run, .tips = time_tips,
+    {.name = "time",
+     .group = "server",
+     .since = "2.6.0",
+     .arity = 1,
+     .run = time_run,
+     .tips = time_tips,
      .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST},
 };
 

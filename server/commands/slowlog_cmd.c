@@ -28,10 +28,11 @@ static void get_run(struct call *c) {
     int64_t count = 10;
     bool verbose = c->argc == 4 && slice_is(c->argv[3], "verbose");
     if (c->argc > 4 || (c->argc == 4 && !verbose)) {
-        call_error_syntax(c);
+        call_error_subcommand(c);
         return;
     }
-    if (c->argc > 2 && !call_arg_i64_range(c, 2, -1, INT64_MAX, "ERR count should be greater than or equal to -1", &count))
+    if (c->argc > 2 &&
+        !call_arg_i64_range(c, 2, -1, INT64_MAX, "ERR count should be greater than or equal to -1", &count))
         return;
     size_t n = slowlog_len(log);
     if (count >= 0 && (uint64_t)count < n)
@@ -53,7 +54,8 @@ static void reset_run(struct call *c) {
 static void help_run(struct call *c) {
     static const char *const lines[] = {
         "GET [<count> [VERBOSE]]",
-        "    Return the latest entries (default: 10, -1: all): number, Unix time, microseconds, request, address and name of",
+        "    Return the latest entries (default: 10, -1: all): number, Unix time, microseconds, request, address and "
+        "name of",
         "    the client. VERBOSE adds the microseconds from reading to execution, the user and the database.",
         "LEN",
         "    Return the number of entries.",
@@ -67,18 +69,37 @@ static void help_run(struct call *c) {
 #define ADMIN (COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE)
 
 static const char *const get_tips[] = {"request_policy:all_nodes", "nondeterministic_output", NULL};
-static const char *const len_tips[] = {"request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output", NULL};
+static const char *const len_tips[] = {"request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output",
+                                       NULL};
 static const char *const reset_tips[] = {"request_policy:all_nodes", "response_policy:all_succeeded", NULL};
 
 static const struct command subs[] = {
-    {.name = "get", .group = "server", .since = "2.2.12", .arity = -2, .flags = ADMIN, .tips = get_tips, .run = get_run},
-    {.name = "help", .group = "server", .since = "6.2.0", .arity = 2, .flags = COMMAND_LOADING | COMMAND_STALE, .run = help_run},
+    {.name = "get",
+     .group = "server",
+     .since = "2.2.12",
+     .arity = -2,
+     .flags = ADMIN,
+     .tips = get_tips,
+     .run = get_run},
+    {.name = "help",
+     .group = "server",
+     .since = "6.2.0",
+     .arity = 2,
+     .flags = COMMAND_LOADING | COMMAND_STALE,
+     .run = help_run},
     {.name = "len", .group = "server", .since = "2.2.12", .arity = 2, .flags = ADMIN, .tips = len_tips, .run = len_run},
-    {.name = "reset", .group = "server", .since = "2.2.12", .arity = 2, .flags = ADMIN, .tips = reset_tips, .run = reset_run},
+    {.name = "reset",
+     .group = "server",
+     .since = "2.2.12",
+     .arity = 2,
+     .flags = ADMIN,
+     .tips = reset_tips,
+     .run = reset_run},
     {.name = NULL},
 };
 
-static const struct command rows[] = {{.name = "slowlog", .group = "server", .since = "2.2.12", .arity = -2, .subcommands = subs}};
+static const struct command rows[] = {
+    {.name = "slowlog", .group = "server", .since = "2.2.12", .arity = -2, .subcommands = subs}};
 
 void slowlog_commands_register(struct command_table *t) {
     command_table_register(t, rows, ROW_COUNT(rows), NULL);

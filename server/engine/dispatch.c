@@ -12,6 +12,30 @@
 /* From a parsed request to an executed command. engine_dispatch() asks, in the order clients can observe, whether the
  * command may run now; engine_execute() runs it, measures it, propagates it and marks its reply. */
 
+/* ---- CLIENT REPLY ---- */
+
+/* After each request, refused ones included: what nobody reads is dropped, and the reply mode of the next is set. */
+static inline void settle_replies(struct engine *e, struct client *cl) {
+    if (__builtin_expect(cl->w.q == &cl->out &&
+                             (cl->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) == 0,
+                         1) ||
+        e->in_exec)
+        return;
+    outq_clear(&e->sink);
+    if (cl->flags & CLIENT_REPLY_OFF)
+        cl->w.q = &e->sink;
+    if (cl->flags & CLIENT_REPLY_SKIP) {
+        cl->flags &= ~(uint64_t)CLIENT_REPLY_SKIP;
+        if (!(cl->flags & CLIENT_REPLY_OFF))
+            cl->w.q = &cl->out;
+    }
+    if (cl->flags & CLIENT_REPLY_SKIP_NEXT) {
+        cl->flags &= ~(uint64_t)CLIENT_REPLY_SKIP_NEXT;
+        cl->flags |= CLIENT_REPLY_SKIP;
+        cl->w.q = &e->sink;
+    }
+}
+
 /* ---- refusals ---- */
 
 /* A refused EXEC ends its transaction, and says so. */
@@ -26,7 +50,6 @@ static void refuse_exec(struct client *cl, const char *text) {
 }
 
 void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cmd, const char *text) {
-    (void)e;
     if (cl->flags & CLIENT_MULTI)
         cl->flags |= CLIENT_DIRTY_EXEC;
     if (cmd != NULL)
@@ -35,6 +58,7 @@ void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cm
         refuse_exec(cl, text);
     else
         engine_reply_error(cl, text);
+    settle_replies(e, cl);
     client_note_output(cl);
 }
 
@@ -246,6 +270,7 @@ void engine_dispatch(struct engine *e, const struct request *r) {
     if (__builtin_expect((cl->flags & CLIENT_MULTI) != 0, 0) && !runs_in_multi(cmd)) {
         transaction_queue(cl, cmd, r->argv, r->argc);
         resp_simple(&cl->w, "QUEUED");
+        settle_replies(e, cl);
         client_note_output(cl);
         return;
     }
@@ -338,24 +363,7 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     int64_t us = (int64_t)(ns / 1000);
     if (__builtin_expect(e->options.slowlog_slower_than_us >= 0 && us >= e->options.slowlog_slower_than_us, 0))
         note_slow(e, cl, &c, us);
-    if (__builtin_expect(cl->w.q != &cl->out ||
-                             (cl->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) != 0,
-                         0) &&
-        !e->in_exec) {
-        outq_clear(&e->sink);
-        if (cl->flags & CLIENT_REPLY_OFF)
-            cl->w.q = &e->sink;
-        if (cl->flags & CLIENT_REPLY_SKIP) {
-            cl->flags &= ~(uint64_t)CLIENT_REPLY_SKIP;
-            if (!(cl->flags & CLIENT_REPLY_OFF))
-                cl->w.q = &cl->out;
-        }
-        if (cl->flags & CLIENT_REPLY_SKIP_NEXT) {
-            cl->flags &= ~(uint64_t)CLIENT_REPLY_SKIP_NEXT;
-            cl->flags |= CLIENT_REPLY_SKIP;
-            cl->w.q = &e->sink;
-        }
-    }
+    settle_replies(e, cl);
     client_note_output(cl);
 }
 

@@ -28,3 +28,27 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/slowlog.c \
 	server/engine/slowlog.h \
 	server/engine/transaction.c
+
+if HAVE_CMOCKA
+engine_unit_tests = \
+	tests/unit/engine/test_info \
+	tests/unit/engine/test_settings \
+	tests/unit/engine/test_settings_rewrite \
+	tests/unit/engine/test_slowlog
+check_PROGRAMS += $(engine_unit_tests)
+TESTS += $(engine_unit_tests)
+tests_unit_engine_test_info_SOURCES = tests/unit/engine/test_info.c tests/support/unit.h
+tests_unit_engine_test_info_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_info_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_settings_SOURCES = tests/unit/engine/test_settings.c tests/unit/engine/settings_fixture.h tests/support/unit.h
+tests_unit_engine_test_settings_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_settings_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_settings_rewrite_SOURCES = tests/unit/engine/test_settings_rewrite.c tests/unit/engine/settings_fixture.h \
+	tests/support/unit.h
+tests_unit_engine_test_settings_rewrite_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_settings_rewrite_LDADD = $(SUPPORT_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_slowlog_SOURCES = tests/unit/engine/test_slowlog.c tests/support/unit.h
+tests_unit_engine_test_slowlog_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_slowlog_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += tests/data/debian-redis-7.0.conf
+endif

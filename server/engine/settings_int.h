@@ -35,9 +35,9 @@ struct settings {
 /* One option line of a file. */
 struct settings_line {
     const char *file;
-    int number;       /* from 1 */
-    int depth;        /* 0: the main file, else how many includes deep */
-    struct slice raw; /* without the line end */
+    int number;          /* from 1 */
+    int depth;           /* 0: the main file, else how many includes deep */
+    struct slice raw;    /* without the line end */
     struct slice *words; /* at least one; words[0] is the option's name */
     int count;
 };
@@ -66,14 +66,17 @@ void setting_free_field(struct setting_state *st);
 
 /* ---- settings_absent.c ---- */
 enum settings_absent { SETTINGS_ABSENT_UNKNOWN, SETTINGS_ABSENT_ACCEPTED, SETTINGS_ABSENT_REFUSED };
-/* A line of an option that no module registered: unknown, known with a value that asks for nothing, or refused with *error. */
+/* A line of an option that no module registered: unknown, known with a value that asks for nothing, or refused with
+ * *error. */
 enum settings_absent settings_absent_line(const struct slice *words, int count, struct buf *error);
 
 /* ---- settings_file.c ---- */
-/* Walks the option lines of a text, following includes. 0, or -1 with the whole message for the user in *error (what fn said included). */
-int settings_walk_text(const struct settings *s, const struct fs *fs, const char *file, struct slice text, int depth, settings_line_fn *fn,
-                       void *arg, struct buf *error);
-/* Splits one line into words. *ret_words is owned by *ret_store; 0 words for blank lines and comments. 0, or -1 on unbalanced quotes. */
+/* Walks the option lines of a text, following includes. 0, or -1 with the whole message for the user in *error (what fn
+ * said included). */
+int settings_walk_text(const struct settings *s, const struct fs *fs, const char *file, struct slice text, int depth,
+                       settings_line_fn *fn, void *arg, struct buf *error);
+/* Splits one line into words. *ret_words is owned by *ret_store; 0 words for blank lines and comments. 0, or -1 on
+ * unbalanced quotes. */
 struct settings_words {
     char **words;
     size_t *lens;

@@ -261,6 +261,13 @@ static void compose_overlay(const struct settings *s, struct buf *out) {
     }
 }
 
+static int remove_overlay(const struct settings *s, const struct fs *fs) {
+    int result = fs->unlink(fs->ctx, s->overlay_path);
+    if (result == -ENOENT)
+        return 0;
+    return result == 0 ? fs_sync_parent(fs, s->overlay_path) : result;
+}
+
 static int write_overlay(const struct settings *s, const struct fs *fs, bool exists) {
     struct buf text = BUF_INIT;
     struct fs_stat keep = {.mode = 0600, .uid = geteuid(), .gid = getegid()}; /* it may hold a password */
@@ -269,9 +276,7 @@ static int write_overlay(const struct settings *s, const struct fs *fs, bool exi
     if (text.len > 0) {
         result = fs_replace_file(fs, s->overlay_path, text.data, text.len, &keep);
     } else if (exists) {
-        result = fs->unlink(fs->ctx, s->overlay_path);
-        if (result == 0)
-            result = fs_sync_parent(fs, s->overlay_path);
+        result = remove_overlay(s, fs);
     }
     buf_deinit(&text);
     return result;
@@ -295,14 +300,7 @@ static int write_file(struct settings *s, const struct fs *fs, const char *path,
     if (result != 0)
         return cannot_be_written_there(result) ? write_overlay(s, fs, overlay_exists) : result;
     note_written(s, fs, text);
-    if (overlay_exists) {
-        result = fs->unlink(fs->ctx, s->overlay_path);
-        if (result == -ENOENT)
-            return 0;
-        if (result == 0)
-            result = fs_sync_parent(fs, s->overlay_path);
-    }
-    return result;
+    return overlay_exists ? remove_overlay(s, fs) : 0;
 }
 
 int settings_rewrite(struct settings *s, const struct fs *fs, struct buf *error) {
@@ -324,7 +322,11 @@ int settings_rewrite(struct settings *s, const struct fs *fs, struct buf *error)
         buf_append_slice(error, buf_slice(&reason));
         result = -1;
     } else {
-        if (result == 0)
+        /* Where the file says all there is to say, it need not even be writable. */
+        bool same = result == 0 && found >= 0 && slice_eq(buf_slice(&text), buf_slice(&f.text));
+        if (same && overlay_exists)
+            result = remove_overlay(s, fs);
+        else if (result == 0 && !same)
             result = write_file(s, fs, path, found >= 0 ? &stat : NULL, buf_slice(&text), overlay_exists);
         if (result != 0)
             buf_printf(error, "ERR Rewriting config file: %s", strerror(-result));

@@ -43,6 +43,14 @@ struct command {
     int64_t start, end;
 };
 
+/* Where a stretch begins whose end is not yet stated durable. */
+struct unsynced {
+    uint64_t end_offset;
+    size_t index;
+    int64_t start;
+};
+#define UNSYNCED_MAX 4096
+
 struct recovery {
     const struct fs *fs;
     struct recovery_callbacks cb;
@@ -51,6 +59,10 @@ struct recovery {
     bool in_foreign;          /* the fault is in a file of another program */
     bool is_hard;             /* the fault is corruption whatever is stated behind it */
     uint64_t fault_offset;    /* of the log, behind what was applied when the fault was found */
+    /* Where the fault stands before the first annotation, what is lost begins at an offset that only later lines tell: at that of the file's own
+     * BEGIN line, or else below the lowest one stated. */
+    bool is_unanchored, has_begin;
+    uint64_t begin_offset, lowest_offset;
     uint64_t stated_durable;  /* by good annotations and, after a fault, by genuine ones */
     uint64_t chain;           /* of the last good annotation, when chain_is_known */
     bool chain_is_known;
@@ -60,6 +72,8 @@ struct recovery {
     int64_t last_bytes;
     struct slice *argv;
     size_t argv_cap;
+    struct unsynced unsynced[UNSYNCED_MAX]; /* ascending */
+    size_t unsynced_count;
 };
 
 struct scan {
@@ -89,6 +103,7 @@ static void stop(struct scan *s, enum recovery_verdict verdict, int64_t offset, 
         return;
     r->stopped = true;
     r->is_hard = hard;
+    r->is_unanchored = !r->chain_is_known;
     r->in_foreign = !s->ours;
     r->fault_offset = r->result.offset;
     r->result.verdict = verdict;
@@ -138,7 +153,7 @@ static void name_key(struct scan *s, size_t from_command) {
 /* ---- the survey ------------------------------------------------------------------------------------------------ */
 
 /* Takes the genuine annotations in p[0..n), each beginning at a line's begin. Returns how many. */
-static size_t survey_window(struct recovery *r, const char *p, size_t n, uint64_t key) {
+static size_t survey_window(struct recovery *r, const char *p, size_t n, uint64_t key, bool is_fault_file) {
     size_t found = 0;
     const char *end = p + n;
     for (const char *at = p; (at = memmem(at, (size_t)(end - at), "#HF:", 4)) != NULL; at += 4) {
@@ -153,6 +168,12 @@ static size_t survey_window(struct recovery *r, const char *p, size_t n, uint64_
         if (annotation_parse(line, &a) != 0 || !annotation_is_genuine(line, &a, key))
             continue;
         found++;
+        if ((a.fields & ANNOTATION_OFFSET) && a.offset < r->lowest_offset)
+            r->lowest_offset = a.offset;
+        if ((a.fields & ANNOTATION_BEGIN) && is_fault_file) {
+            r->has_begin = true;
+            r->begin_offset = a.offset;
+        }
         if ((a.fields & ANNOTATION_DURABLE) && a.durable > r->stated_durable)
             r->stated_durable = a.durable;
     }
@@ -172,7 +193,7 @@ static size_t survey(struct recovery *r, const char *path, int64_t from, uint64_
             break;
         from += got;
         size_t n = kept + (size_t)got;
-        found += survey_window(r, window, n, key);
+        found += survey_window(r, window, n, key, !r->stopped);
         /* A line may stand across the windows; what it says twice does no harm. */
         kept = n < ANNOTATION_MAX_BYTES ? n : ANNOTATION_MAX_BYTES;
         memmove(window, window + n - kept, kept);
@@ -328,6 +349,25 @@ static bool has_hole(const struct scan *s, const struct group *g) {
     return false;
 }
 
+/* Keeps the stretch in mind until an annotation states it durable. When there are too many, neighbours are joined: what matters is where the first
+ * begins. */
+static void note_unsynced(struct recovery *r, uint64_t end_offset, size_t index, int64_t start) {
+    size_t gone = 0;
+    while (gone < r->unsynced_count && r->unsynced[gone].end_offset <= r->stated_durable)
+        gone++;
+    r->unsynced_count -= gone;
+    memmove(r->unsynced, r->unsynced + gone, r->unsynced_count * sizeof *r->unsynced);
+    if (r->unsynced_count == UNSYNCED_MAX) {
+        for (size_t i = 0; i < UNSYNCED_MAX / 2; i++) {
+            r->unsynced[i] = r->unsynced[2 * i];
+            r->unsynced[i].end_offset = r->unsynced[2 * i + 1].end_offset;
+        }
+        r->unsynced_count = UNSYNCED_MAX / 2;
+    }
+    if (end_offset > r->stated_durable)
+        r->unsynced[r->unsynced_count++] = (struct unsynced){end_offset, index, start};
+}
+
 /* Applies the whole groups that stand behind the last annotation. Returns false when they end early, and why. */
 static bool apply_tail(struct scan *s) {
     struct recovery *r = s->r;
@@ -341,6 +381,7 @@ static bool apply_tail(struct scan *s) {
         if (apply_commands(s, g->first_command, g->commands) != 0)
             return false;
         r->result.offset += g->bytes;
+        note_unsynced(r, r->result.offset, s->index, s->stretch_start);
         s->good = g->end;
         s->has_log_bytes = true;
     }
@@ -412,6 +453,7 @@ static void take_fields(struct scan *s, const struct annotation *a) {
     if ((a->fields & ANNOTATION_DURABLE) && a->durable > r->stated_durable)
         r->stated_durable = a->durable;
     if (a->fields & ANNOTATION_OFFSET) {
+        note_unsynced(r, a->offset, s->index, s->stretch_start);
         r->result.annotated = true;
         r->result.offset = a->offset;
         r->result.sealed_offset = a->offset;
@@ -580,6 +622,7 @@ struct recovery *recovery_create(const struct fs *fs, const struct recovery_call
     struct recovery *r = mem_calloc(1, sizeof *r);
     r->fs = fs;
     r->cb = *callbacks;
+    r->lowest_offset = UINT64_MAX;
     memset(r->result.history.id, '0', CHANGELOG_ID_CHARS);
     memset(r->result.history.id2, '0', CHANGELOG_ID_CHARS);
     r->result.history.id2_offset = -1;
@@ -642,11 +685,14 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
             r->pending_clean = was_clean && index > 0;
         }
     }
-    r->last_index = index;
-    r->last_bytes = s.good;
-    r->result.last_index = index;
-    r->result.last_bytes = s.good;
-    r->result.last_is_empty = s.ours && !s.has_log_bytes;
+    /* A gap in front of this file makes the one before it the last. */
+    if (!r->stopped || r->result.fault.index == index) {
+        r->last_index = index;
+        r->last_bytes = s.good;
+        r->result.last_index = index;
+        r->result.last_bytes = s.good;
+        r->result.last_is_empty = s.ours && !s.has_log_bytes;
+    }
     r->result.clean = s.ours && r->pending_clean && !r->stopped && !r->result.foreign_tail;
     record_reader_close(&s.rr);
     mem_free(s.commands);
@@ -656,9 +702,19 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
 void recovery_finish(struct recovery *r, struct recovery_result *ret_result) {
     struct recovery_result *res = &r->result;
     res->durable = r->stated_durable;
+    note_unsynced(r, 0, 0, 0);
+    res->unsynced_index = r->unsynced_count > 0 ? r->unsynced[0].index : res->files;
+    res->unsynced_bytes = r->unsynced_count > 0 ? r->unsynced[0].start : 0;
     if (r->stopped) {
         res->clean = false;
-        if (res->verdict == RECOVERY_TORN && (r->is_hard || r->stated_durable > r->fault_offset))
+        bool was_durable;
+        if (!r->is_unanchored)
+            was_durable = r->stated_durable > r->fault_offset;
+        else if (r->has_begin)
+            was_durable = r->stated_durable > r->begin_offset;
+        else
+            was_durable = r->stated_durable >= r->lowest_offset;
+        if (res->verdict == RECOVERY_TORN && (r->is_hard || was_durable))
             res->verdict = RECOVERY_CORRUPT;
     }
     *ret_result = *res;

@@ -304,4 +304,6 @@ int listener_port(const struct listener *l) {
     return l->port;
 }
 
-int listener_fd(const struct listener *l) { return l->fd; }
+int listener_fd(const struct listener *l) {
+    return l->fd;
+}
