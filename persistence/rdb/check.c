@@ -152,7 +152,7 @@ int rdb_check_chunks(struct rdb_reader *r, void (*each)(void *arg, uint64_t from
         uint64_t upto = r->base + r->end - keep;
         if (upto > c.summed)
             scan_sum(&c, upto);
-        if (r->at_end)
+        if (r->at_end || r->error.code != RDB_OK)
             break;
         r->pos = r->end - keep;
         if (rdb_reader_fill(r, keep + 1) != 0 && r->error.code != RDB_ERR_TRUNCATED)
