@@ -10,6 +10,7 @@
 #include "server/base/endian.h"
 #include "server/base/mem.h"
 #include "server/base/num.h"
+#include "server/engine/latency.h"
 
 /* Names are found by an open-addressing table over a hash of the name with bit 5 set in each byte, which folds case for
  * letters and leaves digits and '-' alone; the comparison is exact. The table is at most a quarter full. */
@@ -45,8 +46,11 @@ void command_table_destroy(struct command_table *t) {
         return;
     for (size_t i = 0; i < t->count; i++) {
         struct command_entry *e = t->entries[i];
-        for (int s = 0; s < e->sub_count; s++)
+        for (int s = 0; s < e->sub_count; s++) {
             mem_free(e->subs[s].full_name);
+            latency_destroy(e->subs[s].latency);
+        }
+        latency_destroy(e->latency);
         mem_free(e->subs);
         mem_free(e->full_name);
         mem_free(e);

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "server/engine/engine_int.h"
+#include "server/engine/latency.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -341,6 +342,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     cmd->calls++;
     cmd->usec_ns += ns;
     e->stats.command_ns += ns;
+    if (e->options.latency_tracking) {
+        if (__builtin_expect(cmd->latency == NULL, 0))
+            cmd->latency = latency_create();
+        latency_record(cmd->latency, ns);
+    }
     e->stats.commands++;
     cl->commands++;
     cl->last_cmd = cmd;

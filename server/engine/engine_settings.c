@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/base/assert.h"
 #include "server/base/fs.h"
 #include "server/base/mem.h"
 #include "server/base/num.h"
@@ -298,6 +299,7 @@ static const struct setting rows[] = {
      .min = 1,
      .max = 10,
      .offset = FIELD(active_expire_effort)},
+    {.name = "latency-tracking", .type = SETTING_BOOL, .initial = "yes", .offset = FIELD(latency_tracking)},
     {.name = "slowlog-log-slower-than",
      .type = SETTING_INT,
      .initial = "10000",
@@ -333,4 +335,11 @@ static const struct setting rows[] = {
 
 void engine_register_settings(struct engine *e) {
     settings_register(e->settings, rows, sizeof rows / sizeof rows[0], &e->options, e);
+}
+
+void engine_apply_to_keyspace(struct engine *e) {
+    struct buf error = BUF_INIT;
+    int rc = apply_clock(e, &error) | apply_lazy(e, &error);
+    HF_ASSERT(rc == 0); /* neither can fail */
+    buf_deinit(&error);
 }
