@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "persistence/aof/aof_int.h"
+#include "persistence/aof/aof.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "persistence/aof/aof_int.h"
 #include "server/base/assert.h"
 #include "server/base/clock.h"
 #include "server/base/logging.h"

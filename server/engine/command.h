@@ -41,6 +41,8 @@ enum command_flags {
     COMMAND_NO_MANDATORY_KEYS = 1 << 21,
     /* Ours: reads the whole key space (KEYS, SCAN, DBSIZE, FLUSH*): its reply waits for the global offset while changes are in flight. */
     COMMAND_WHOLE_KEYSPACE = 1 << 22,
+    /* Ours: refused like a write while the disk refuses (PING: what health checks ask). */
+    COMMAND_TELLS_HEALTH = 1 << 23,
 };
 
 enum acl_category {

@@ -140,7 +140,7 @@ bool engine_evict(struct engine *e) {
 static const char *refusal_of_state(struct engine *e, struct client *cl, struct command_entry *cmd) {
     if (e->loading && !(cmd->flags & COMMAND_LOADING) && (!e->async_loading || (cmd->flags & COMMAND_NO_ASYNC_LOADING)))
         return "LOADING Redis is loading the dataset in memory";
-    if (!(cmd->flags & COMMAND_WRITE))
+    if (!(cmd->flags & (COMMAND_WRITE | COMMAND_TELLS_HEALTH)))
         return NULL;
     for (int i = 0; i < e->hook_count; i++) {
         const char *text = e->hooks[i].refuse_write ? e->hooks[i].refuse_write(e->hooks[i].ctx, cl) : NULL;
