@@ -28,7 +28,7 @@ static int set_percentiles(void *ctx, const struct slice *argv, int argc, bool a
         }
         if (percentiles[n] < 0 || percentiles[n] > 100) {
             buf_append_cstr(error,
-                            "latency-tracking-info-percentiles should contain only values between 0.0 and 100.0");
+                            "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]");
             return -1;
         }
         n++;
