@@ -3,9 +3,13 @@
 FUZZERS = \
 	tests/fuzz/fuzz_glob \
 	tests/fuzz/fuzz_lzf \
+	tests/fuzz/fuzz_rdb \
+	tests/fuzz/fuzz_restore \
 	tests/fuzz/fuzz_resp
 tests_fuzz_fuzz_glob_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
+tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
+tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_resp_LDADD = $(FUZZ_MAIN) $(PROTO_LIBS)
 
 check_PROGRAMS += $(FUZZERS)
