@@ -87,10 +87,7 @@ struct command_entry *command_table_resolve(const struct command_table *t, const
         return e;
     if (argc < 2)
         return e->row->run ? e : NULL;
-    struct command_entry *sub = find_sub(e, argv[1]);
-    if (sub == NULL && e->row->run != NULL)
-        return e;
-    return sub;
+    return find_sub(e, argv[1]);
 }
 
 struct command_entry *command_table_find_full(const struct command_table *t, struct slice full_name) {

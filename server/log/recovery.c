@@ -43,9 +43,10 @@ struct command {
     int64_t start, end;
 };
 
-/* Where a stretch begins whose end is not yet stated durable. */
+/* A stretch that is not yet stated durable. One that begins below the durable offset is, for that is the end of a stretch; a line that only states
+ * something begins where it ends. */
 struct unsynced {
-    uint64_t end_offset;
+    uint64_t begin_offset;
     size_t index;
     int64_t start;
 };
@@ -354,21 +355,27 @@ static bool has_hole(const struct scan *s, const struct group *g) {
 
 /* Keeps the stretch in mind until an annotation states it durable. When there are too many, neighbours are joined: what matters is where the first
  * begins. */
-static void note_unsynced(struct recovery *r, uint64_t end_offset, size_t index, int64_t start) {
+static void forget_synced(struct recovery *r) {
     size_t gone = 0;
-    while (gone < r->unsynced_count && r->unsynced[gone].end_offset <= r->stated_durable)
+    while (gone < r->unsynced_count && r->unsynced[gone].begin_offset < r->stated_durable)
         gone++;
+    if (gone == 0)
+        return;
     r->unsynced_count -= gone;
     memmove(r->unsynced, r->unsynced + gone, r->unsynced_count * sizeof *r->unsynced);
+}
+
+static void note_unsynced(struct recovery *r, uint64_t begin_offset, size_t index, int64_t start) {
+    forget_synced(r);
     if (r->unsynced_count == UNSYNCED_MAX) {
         for (size_t i = 0; i < UNSYNCED_MAX / 2; i++) {
             r->unsynced[i] = r->unsynced[2 * i];
-            r->unsynced[i].end_offset = r->unsynced[2 * i + 1].end_offset;
+            r->unsynced[i].begin_offset = r->unsynced[2 * i + 1].begin_offset;
         }
         r->unsynced_count = UNSYNCED_MAX / 2;
     }
-    if (end_offset > r->stated_durable)
-        r->unsynced[r->unsynced_count++] = (struct unsynced){end_offset, index, start};
+    if (begin_offset >= r->stated_durable)
+        r->unsynced[r->unsynced_count++] = (struct unsynced){begin_offset, index, start};
 }
 
 /* Applies the whole groups that stand behind the last annotation. Returns false when they end early, and why. */
@@ -383,8 +390,8 @@ static bool apply_tail(struct scan *s) {
         }
         if (apply_commands(s, g->first_command, g->commands) != 0)
             return false;
-        r->result.offset += g->bytes;
         note_unsynced(r, r->result.offset, s->index, s->stretch_start);
+        r->result.offset += g->bytes;
         s->good = g->end;
         s->has_log_bytes = true;
     }
@@ -453,7 +460,7 @@ static void take_fields(struct scan *s, const struct annotation *a) {
     if ((a->fields & ANNOTATION_DURABLE) && a->durable > r->stated_durable)
         r->stated_durable = a->durable;
     if (a->fields & ANNOTATION_OFFSET) {
-        note_unsynced(r, a->offset, s->index, s->stretch_start);
+        note_unsynced(r, r->result.offset, s->index, s->stretch_start);
         r->result.annotated = true;
         r->result.offset = a->offset;
         r->result.sealed_offset = a->offset;
@@ -706,7 +713,7 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
 void recovery_finish(struct recovery *r, struct recovery_result *ret_result) {
     struct recovery_result *res = &r->result;
     res->durable = r->stated_durable;
-    note_unsynced(r, 0, 0, 0);
+    forget_synced(r);
     res->unsynced_index = r->unsynced_count > 0 ? r->unsynced[0].index : res->files;
     res->unsynced_bytes = r->unsynced_count > 0 ? r->unsynced[0].start : 0;
     if (r->stopped) {
