@@ -261,6 +261,16 @@ def _maxmemory_text(argv, ours, theirs):
     return setting and (str(ours).replace("memory or percent", "memory") == str(theirs) or (b"" in argv and "memory or percent" in str(ours)))
 
 
+@expected("CONFIG SET maxclients beyond the system's limit", "the number to try depends on what each server has raised its limit to")
+def _maxclients(argv, ours, theirs):
+    return "The operating system is not able" in str(ours) and "The operating system is not able" in str(theirs)
+
+
+@expected("OBJECT IDLETIME after RESTORE IDLETIME with more than the clock holds", "ours stops at its maximum of 24 bits, Redis wraps around")
+def _idle_clock(argv, ours, theirs):
+    return [a.upper() for a in argv[:2]] == [b"OBJECT", b"IDLETIME"] and ours == (1 << 24) - 1
+
+
 def rows():
     """(group, weight, comparison, syntax) of every row."""
     for group, text in GROUPS.items():
