@@ -240,7 +240,9 @@ class Generator:
         while True:
             g, _ = self.pick()
             if g.name not in ("COMMAND", "{word}"):
-                return g.make(self)
+                argv = g.make(self)
+                if len(argv) > 1:  # 7.0 wants one argument more than newer servers
+                    return argv
 
     def make_range(self):
         return self.rng.choice((b"-inf", b"+inf", b"(1", b"1", b"(5", b"10", b"abc", b"(", b"-5"))
