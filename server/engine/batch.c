@@ -174,16 +174,15 @@ static bool parse_input(struct client *cl, struct group *g) {
 
 /* ---- execution ---- */
 
+/* The requests of a client that cannot go on are forgotten, and its input goes back to the first of them. What an I/O
+ * thread parsed may be spread over several groups: a later group must not move the input forward again. */
 static void rewind_client(struct group *g, int from, struct client *cl) {
-    bool first = true;
     for (int i = from; i < g->n; i++) {
         if (g->requests[i].cl != cl)
             continue;
-        if (first) {
+        if (g->requests[i].start < cl->in_pos) {
             cl->in_pos = g->requests[i].start;
-            resp_parser_deinit(&cl->parser);
-            resp_parser_init(&cl->parser);
-            first = false;
+            resp_parser_reset(&cl->parser);
         }
         g->requests[i].cl = NULL;
     }
