@@ -66,8 +66,7 @@ struct command_entry *command_table_find(const struct command_table *t, struct s
         struct command_entry *e = t->cells[i];
         if (e == NULL)
             return NULL;
-        const char *own = e->row->name;
-        if (strncasecmp(own, name.p, name.n) == 0 && own[name.n] == '\0')
+        if (slice_is(name, e->row->name))
             return e;
     }
 }
