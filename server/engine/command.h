@@ -14,6 +14,7 @@
 #include "server/base/slice.h"
 
 struct call;
+struct latency;
 
 enum command_flags {
     COMMAND_WRITE = 1 << 0,
@@ -143,6 +144,7 @@ struct command_entry {
     int sub_count;
     /* commandstats */
     uint64_t calls, usec_ns, rejected, failed; /* usec_ns: nanoseconds of execution */
+    struct latency *latency;                   /* NULL until it ran with latency-tracking on */
 };
 
 struct command_table;
