@@ -189,8 +189,12 @@ static bool is_paused(const struct engine *e, const struct client *cl, const str
     return false;
 }
 
+/* Queueing takes memory, too: while MULTI is open everything is refused but what ends it. */
 static bool has_denyoom(const struct client *cl, const struct command_entry *cmd) {
     if (cmd->flags & COMMAND_DENYOOM)
+        return true;
+    if ((cl->flags & CLIENT_MULTI) && strcmp(cmd->row->name, "exec") != 0 && strcmp(cmd->row->name, "discard") != 0 &&
+        strcmp(cmd->row->name, "quit") != 0 && strcmp(cmd->row->name, "reset") != 0)
         return true;
     if (strcmp(cmd->row->name, "exec") == 0 && cl->tx != NULL)
         for (size_t i = 0; i < cl->tx->count; i++)
@@ -276,7 +280,7 @@ void engine_dispatch(struct engine *e, const struct request *r) {
         return;
     }
     if (__builtin_expect(e->pause_until_ms != 0 || e->log_full, 0) && is_paused(e, cl, cmd)) {
-        block_pause(cl, cmd, r->argv, r->argc, r->canonical);
+        block_pause(cl, cmd, r->argv, r->argc);
         return;
     }
     struct slice raw = r->canonical ? slice_of(cl->in + r->start, r->consumed) : slice_of(NULL, 0);
@@ -307,9 +311,7 @@ static void mark_reply(struct engine *e, struct client *cl, const struct call *c
     uint64_t appended = changelog_appended(e->log);
     if (appended != log_before && (c->dirty != 0 || c->propagate != CALL_PROPAGATE_REQUEST))
         offset = appended;
-    if ((c->cmd->flags & COMMAND_WHOLE_KEYSPACE) && e->tracking)
-        offset = appended;
-    if (offset != 0)
+    if (offset != 0 && outq_end(&cl->out) != from)
         engine_update_marks(cl, from, offset);
 }
 
@@ -324,6 +326,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     struct call *outer = e->call;
     e->call = &c;
     uint64_t from = 0, log_before = 0;
+    if (!e->in_exec)
+        e->changed_count = 0;
     e->log_active = !e->applying && changelog_is_active(e->log); /* an earlier command may have switched the AOF on */
     if (e->log_active) {
         e->own_count = 0;
@@ -335,6 +339,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
             e->changed_everything = false;
         }
     }
+    if (__builtin_expect((cmd->flags & COMMAND_WHOLE_KEYSPACE) && e->tracking, 0))
+        e->read_offset = changelog_appended(e->log);
     uint64_t start = engine_ticks();
     cmd->row->run(&c);
     uint64_t ns = (uint64_t)((double)(engine_ticks() - start) * e->ns_per_tick);
