@@ -240,15 +240,9 @@ class Generator:
         while True:
             g, _ = self.pick()
             if g.name not in ("COMMAND", "{word}"):
-<<<<<<< HEAD
-                made = g.make(self)
-                # 7.0 wants one argument more than newer servers: with it, all agree.
-                return made if len(made) > 1 else [*made, b"x"]
-=======
                 argv = g.make(self)
                 if len(argv) > 1:  # 7.0 wants one argument more than newer servers
                     return argv
->>>>>>> harness
 
     def make_range(self):
         return self.rng.choice((b"-inf", b"+inf", b"(1", b"1", b"(5", b"10", b"abc", b"(", b"-5"))

@@ -255,16 +255,6 @@ def expected(about, why):
     return add
 
 
-<<<<<<< HEAD
-@expected("CONFIG SET maxmemory", "ours takes percentages as well, and says so; an empty value is an error, not 0")
-=======
-@expected("CONFIG SET maxmemory", "ours takes percentages as well, and says so")
->>>>>>> harness
-def _maxmemory_text(argv, ours, theirs):
-    setting = [a.upper() for a in argv[:2]] == [b"CONFIG", b"SET"]
-    return setting and (str(ours).replace("memory or percent", "memory") == str(theirs) or (b"" in argv and "memory or percent" in str(ours)))
-
-
 @expected("CONFIG SET maxclients beyond the system's limit", "the number to try depends on what each server has raised its limit to")
 def _maxclients(argv, ours, theirs):
     return "The operating system is not able" in str(ours) and "The operating system is not able" in str(theirs)
