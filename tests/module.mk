@@ -21,3 +21,5 @@ tests_unit_support_test_simdisk_SOURCES = tests/unit/support/test_simdisk.c test
 tests_unit_support_test_simdisk_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_support_test_simdisk_LDADD = $(SUPPORT_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 endif
+
+include tests/fuzz/module.mk

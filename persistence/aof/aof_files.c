@@ -149,6 +149,7 @@ void aof_submit_install(struct aof *aof) {
     }
     /* At most these two: the machine prepares no other increment while a rewrite runs. */
     aof_manifest_add(&j->manifest, begins->name, begins->seq, AOF_FILE_INCR);
+    aof->install_tried = true;
     submit(aof, CONTROL_INSTALL);
 }
 

@@ -72,6 +72,7 @@ struct aof {
     struct write_job write;
     struct sync_job sync;
     struct control_job control;
+    bool install_tried; /* since the start: a manifest on disk may name the new files although storing it failed */
     bool prepare_waits, install_waits, prepare_lists;
 
     struct aof_manifest manifest; /* as last stored (in force), or that of an earlier AOF */

@@ -19,6 +19,9 @@
  * writes a line behind the seal before anything else, so that a later crash is not taken for the clean stop.
  */
 
+#define REWRITE_BLOCK_BYTES (1 << 20)
+#define REWRITE_MAX_BYTES ((int64_t)1 << 30) /* more was never synced by choice (appendfsync no), not because a sync failed */
+
 static int64_t now_ms(void) {
     return clock_mono_us() / 1000;
 }
@@ -80,6 +83,7 @@ static void begin(struct aof *aof, bool has_base) {
     aof->machine.child = child;
     aof->exposures_seen = aof->delayed_seen = 0;
     aof->refusal_shown = 0;
+    aof->install_tried = false;
     aof->on = true;
     aof_run(aof, (struct durability_event){.type = DURABILITY_EV_TICK});
 }
@@ -130,26 +134,57 @@ static int continue_log(struct aof *aof, const struct recovery_result *rec) {
     return error;
 }
 
-/* The new increment states that all before it is durable. After a kill, what was recovered may be in the kernel only. */
-static int sync_increments(struct aof *aof) {
+/* Writes the bytes of the file from `from` on once more. */
+static int write_again(const struct fs *fs, const char *path, int64_t from) {
+    int in = fs->open(fs->ctx, path, O_RDONLY, 0);
+    int out = in < 0 ? in : fs->open(fs->ctx, path, O_WRONLY, 0);
+    int error = out < 0 ? out : 0;
+    int64_t at = error == 0 ? fs->lseek(fs->ctx, out, from, SEEK_SET) : 0;
+    if (at < 0)
+        error = (int)at;
+    char *block = mem_alloc(REWRITE_BLOCK_BYTES);
+    for (ssize_t n; error == 0 && (n = fs->pread(fs->ctx, in, block, REWRITE_BLOCK_BYTES, from)) != 0; from += n) {
+        error = n < 0 ? (int)n : fs_write_all(fs, out, block, (size_t)n);
+        if (n < 0)
+            break;
+    }
+    mem_free(block);
+    if (in >= 0)
+        (void)fs->close(fs->ctx, in);
+    if (out >= 0)
+        (void)fs->close(fs->ctx, out);
+    return error;
+}
+
+/* The new increment states that all before it is durable, and of what a killed process left, some may be in the kernel only. A sync is not enough: one
+ * that failed in the last life left pages that count as clean and are not on disk. So what was never stated durable is written once more (in place, the
+ * same bytes), then synced. */
+static int sync_increments(struct aof *aof, const struct recovery_result *rec) {
     int error = 0;
+    size_t index = aof_manifest_base(&aof->manifest) != NULL;
     for (size_t i = 0; i < aof->manifest.count && error == 0; i++) {
         const struct aof_manifest_entry *e = &aof->manifest.entries[i];
         if (e->type != AOF_FILE_INCR)
             continue;
         char *path = aof_path(aof, e->name);
-        int fd = aof->fs->open(aof->fs->ctx, path, O_WRONLY, 0);
+        int64_t from = index == rec->unsynced_index ? rec->unsynced_bytes : 0;
+        struct fs_stat st;
+        error = aof->fs->stat(aof->fs->ctx, path, &st);
+        if (error == 0 && index >= rec->unsynced_index && st.size_bytes - from <= REWRITE_MAX_BYTES)
+            error = write_again(aof->fs, path, from);
+        int fd = error == 0 ? aof->fs->open(aof->fs->ctx, path, O_WRONLY, 0) : error;
         error = fd < 0 ? fd : aof->fs->fsync(aof->fs->ctx, fd);
         if (fd >= 0)
             (void)aof->fs->close(aof->fs->ctx, fd);
         mem_free(path);
+        index++;
     }
     return error;
 }
 
 /* Starts a new history behind what was recovered. */
 static int renew_log(struct aof *aof, const struct recovery_result *rec) {
-    int error = sync_increments(aof);
+    int error = sync_increments(aof, rec);
     if (error != 0)
         return error;
     struct changelog_history h = {.id2_offset = -1};
@@ -276,7 +311,7 @@ static int seal(struct aof *aof) {
     struct aof_file *f = aof->current;
     uint64_t previous = aof->previous_chain;
     if (aof->next != NULL) {
-        previous = f->has_begun ? f->chain : previous;
+        previous = f->chain;
         f = aof->next;
     }
     struct aof_statement st = {.durable = d->written,
@@ -316,14 +351,14 @@ int aof_stop(struct aof *aof) {
         aof->cb.kill_base(aof->cb.ctx);
     aof->stopping = true;
     int error = 0;
+    drain(aof); /* a base that is being put in place may come into force now */
     if (aof->machine.has_base) {
         error = write_rest(aof);
         if (error == 0)
             error = seal(aof);
         if (error != 0)
             aof_log(aof, LOG_LEVEL_WARNING, "The AOF could not be completed at the stop: %s", strerror(-error));
-    } else {
-        drain(aof);
+    } else if (!aof->install_tried) {
         /* No manifest names these. */
         const struct aof_file *unlisted[] = {aof->current, aof->old, aof->next};
         for (size_t i = 0; i < sizeof unlisted / sizeof *unlisted; i++) {

@@ -105,9 +105,11 @@ static size_t compose_front(const struct aof_file *f, char *dst, uint64_t begin,
     return n;
 }
 
-static struct annotation compose_seal(const struct aof_file *f, uint64_t end, const struct aof_statement *st) {
+static struct annotation compose_seal(const struct aof_file *f, uint64_t begin, uint64_t end, const struct aof_statement *st) {
     struct annotation a = {.fields = ANNOTATION_OFFSET, .offset = end};
-    if (st->durable > f->stated_durable) {
+    /* A BEGIN line in front has stated what is durable below it. */
+    uint64_t stated = f->has_begun ? f->stated_durable : begin < st->durable ? begin : st->durable;
+    if (st->durable > stated && end > stated) {
         a.fields |= ANNOTATION_DURABLE;
         a.durable = st->durable < end ? st->durable : end;
     }
@@ -151,7 +153,7 @@ int aof_file_commit(struct aof_file *f, const struct iovec *iov, int n, uint64_t
         all[i + 1] = iov[i];
         total += (int64_t)iov[i].iov_len;
     }
-    struct annotation a = compose_seal(f, end, st);
+    struct annotation a = compose_seal(f, begin, end, st);
     size_t seal_bytes = annotation_write(seal, &a, &c, f->key, &chain);
     all[n + 1] = (struct iovec){seal, seal_bytes};
     total += (int64_t)seal_bytes;
@@ -168,6 +170,8 @@ int aof_file_commit(struct aof_file *f, const struct iovec *iov, int n, uint64_t
     f->offset = end;
     if (!f->has_begun || (a.fields & ANNOTATION_HISTORY))
         memcpy(f->stated_id, st->history->id, sizeof f->stated_id);
+    if (!f->has_begun)
+        f->stated_durable = begin < st->durable ? begin : st->durable;
     f->has_begun = true;
     if (a.fields & ANNOTATION_DURABLE)
         f->stated_durable = a.durable;

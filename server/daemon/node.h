@@ -55,6 +55,7 @@ struct node {
     struct keys_hooks keys_hooks;
     struct server_identity identity;
     struct debug_hooks debug_hooks;
+    struct latency_info latency;
     bool skip_checksum; /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
     char executable[1024];
 };

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "server/engine/engine_int.h"
+#include "server/engine/latency.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -139,7 +140,7 @@ bool engine_evict(struct engine *e) {
 static const char *refusal_of_state(struct engine *e, struct client *cl, struct command_entry *cmd) {
     if (e->loading && !(cmd->flags & COMMAND_LOADING) && (!e->async_loading || (cmd->flags & COMMAND_NO_ASYNC_LOADING)))
         return "LOADING Redis is loading the dataset in memory";
-    if (!(cmd->flags & COMMAND_WRITE))
+    if (!(cmd->flags & (COMMAND_WRITE | COMMAND_TELLS_HEALTH)))
         return NULL;
     for (int i = 0; i < e->hook_count; i++) {
         const char *text = e->hooks[i].refuse_write ? e->hooks[i].refuse_write(e->hooks[i].ctx, cl) : NULL;
@@ -347,6 +348,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     cmd->calls++;
     cmd->usec_ns += ns;
     e->stats.command_ns += ns;
+    if (e->options.latency_tracking) {
+        if (__builtin_expect(cmd->latency == NULL, 0))
+            cmd->latency = latency_create();
+        latency_record(cmd->latency, ns);
+    }
     e->stats.commands++;
     cl->commands++;
     cl->last_cmd = cmd;

@@ -10,6 +10,7 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 #include "server/engine/engine_int.h"
+#include "server/engine/latency.h"
 
 /* The engine's context: creation, accepting, accessors, and what the keyspace announces. */
 
@@ -81,6 +82,7 @@ void engine_set_parts(struct engine *e, struct keyspace *ks, struct io_pool *io)
     e->ks = ks;
     e->io = io;
     keyspace_set_now_ms(ks, e->now_ms);
+    engine_apply_to_keyspace(e);
 }
 
 void engine_destroy(struct engine *e) {
@@ -291,6 +293,8 @@ void engine_set_notify(struct engine *e,
 static void reset_command(void *arg, struct command_entry *c) {
     (void)arg;
     c->calls = c->usec_ns = c->rejected = c->failed = 0;
+    latency_destroy(c->latency);
+    c->latency = NULL;
     for (int i = 0; i < c->sub_count; i++)
         reset_command(arg, &c->subs[i]);
 }

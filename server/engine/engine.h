@@ -53,6 +53,7 @@ struct engine_options {
     bool dynamic_hz, activerehashing;
     int64_t active_expire_effort;
     int64_t slowlog_slower_than_us, slowlog_max_len;
+    bool latency_tracking;
     int enable_debug_command, enable_protected_configs; /* enum engine_access */
     struct {
         int64_t hard_bytes, soft_bytes, soft_seconds;

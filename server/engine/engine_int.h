@@ -221,6 +221,8 @@ void block_drop(struct client *cl);
 
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);
+/* Tells a new keyspace what the options are, defaults too. */
+void engine_apply_to_keyspace(struct engine *e);
 
 /* Ticks: a cheap clock for the time inside commands. */
 static inline uint64_t engine_ticks(void) {

@@ -17,6 +17,8 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/inflight.c server/engine/inflight.h \
 	server/engine/info.c \
 	server/engine/info.h \
+	server/engine/latency.c \
+	server/engine/latency.h \
 	server/engine/propagate.c \
 	server/engine/settings.c \
 	server/engine/settings.h \
@@ -35,6 +37,7 @@ engine_unit_tests = \
 	tests/unit/engine/test_hold \
 	tests/unit/engine/test_inflight \
 	tests/unit/engine/test_info \
+	tests/unit/engine/test_latency \
 	tests/unit/engine/test_session \
 	tests/unit/engine/test_settings \
 	tests/unit/engine/test_settings_rewrite \
@@ -45,6 +48,9 @@ TESTS += $(engine_unit_tests)
 tests_unit_engine_test_info_SOURCES = tests/unit/engine/test_info.c tests/support/unit.h
 tests_unit_engine_test_info_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_info_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_latency_SOURCES = tests/unit/engine/test_latency.c tests/support/unit.h
+tests_unit_engine_test_latency_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_latency_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_settings_SOURCES = tests/unit/engine/test_settings.c tests/unit/engine/settings_fixture.h tests/support/unit.h
 tests_unit_engine_test_settings_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_settings_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

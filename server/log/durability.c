@@ -121,6 +121,7 @@ static void take_synced(struct durability *d, struct durability_actions *out) {
     d->syncing = false;
     d->syncs++;
     if (d->syncing_old) {
+        d->old_synced = d->old_sync_is_last;
         if (!d->broken)
             d->durable = max_u64(d->durable, d->sync_to);
     } else {
@@ -259,6 +260,7 @@ static void plan_switch(struct durability *d, struct durability_actions *out) {
     d->cut_pending = false;
     d->old_open = true;
     d->syncing_old = d->syncing;
+    d->old_synced = d->old_sync_is_last = false;
     d->current_synced = d->cut;
     out->cut = d->cut;
     out->flags |= DURABILITY_DO_SWITCH;
@@ -271,7 +273,7 @@ static void plan_drop_old(struct durability *d, struct durability_actions *out) 
     if (!d->old_open || (d->syncing && d->syncing_old))
         return;
     bool is_moot = d->covered >= d->cut || (d->broken && d->broken_to <= d->cut);
-    if (d->durable < d->cut && !is_moot)
+    if (!d->old_synced && !is_moot)
         return;
     d->old_open = false;
     out->flags |= DURABILITY_DO_DROP_OLD;
@@ -333,8 +335,10 @@ static void plan_sync(struct durability *d, int64_t now_ms, struct durability_ac
     if (d->writing_loop || syncs_put_off(d))
         return;
     if (d->old_open) {
-        if (!d->broken)
+        if (!d->broken && !d->old_synced) {
             start_sync(d, true, d->cut, now_ms, out);
+            d->old_sync_is_last = true;
+        }
         return;
     }
     if (!current_is_sound(d) || d->written <= max_u64(d->current_synced, d->broken ? 0 : d->durable))

@@ -149,6 +149,8 @@ struct durability {
     bool sync_slow_noted;
     /* files */
     bool old_open;       /* an old file waits for its last sync, up to cut */
+    bool old_synced;     /* … which is done: it also covers annotations behind the last commit */
+    bool old_sync_is_last;
     bool cut_pending;    /* bytes below cut still go to the current file, then SWITCH */
     uint64_t cut;        /* where the newest increment starts */
     uint64_t covered;    /* bytes below are in the installed base */

@@ -71,6 +71,9 @@ struct recovery_result {
     uint64_t last_chain, last_key, last_seq;
     bool last_is_empty;          /* it is ours and holds no bytes of the log */
     uint64_t last_time_ms;       /* last time seen in an annotation or #TS line */
+    /* Where the bytes begin that no annotation states durable: file and byte. unsynced_index = files when there are none known. */
+    size_t unsynced_index;
+    int64_t unsynced_bytes;
     /* Where to cut, when TORN. */
     size_t cut_index;
     int64_t cut_bytes;

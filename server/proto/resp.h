@@ -178,8 +178,8 @@ enum resp_parse resp_parse_request(struct resp_parser *p, const struct resp_limi
                                    const char **ret_error, size_t *ret_wanted) __attribute__((warn_unused_result));
 
 /* Splits a line in words with the quoting rules of inline requests and configuration files ("…" with \n \r \t \b \a
- * \xHH, '…' with \'). The words are NUL-terminated strings that the caller frees with resp_free_words(); what follows a
- * NUL byte in the line is ignored. 0, or -1 on unbalanced quotes. */
+ * \xHH, '…' with \'). The words are NUL-terminated strings, which may hold NUL bytes too; the caller
+ * frees them with resp_free_words(). 0, or -1 on unbalanced quotes. */
 int resp_split_line(struct slice line, char ***ret_words, size_t **ret_lens, int *ret_count)
     __attribute__((warn_unused_result));
 void resp_free_words(char **words, size_t *lens, int count);

@@ -385,7 +385,7 @@ static enum resp_parse parse_inline(struct resp_parser *p, const struct resp_lim
         return RESP_PARSE_MORE;
     }
     size_t len = lf > 0 && data[lf - 1] == '\r' ? lf - 1 : lf;
-    const char *e = data + strnlen(data, len);
+    const char *e = data + len;
     const char *s = skip_blanks(data, e);
     p->canonical = false;
     while (s < e) {
@@ -436,7 +436,7 @@ void resp_free_words(char **words, size_t *lens, int count) {
 }
 
 int resp_split_line(struct slice line, char ***ret_words, size_t **ret_lens, int *ret_count) {
-    const char *e = line.p + (line.n > 0 ? strnlen(line.p, line.n) : 0);
+    const char *e = line.p + line.n;
     const char *s = skip_blanks(line.p, e);
     char *scratch = mem_alloc(line.n + 1);
     char **words = NULL;

@@ -67,7 +67,7 @@ class Rewrite(Scenario):
         acked.put(c, "after", "3")
         # The history files go away in the background.
         manifest = node.path("appendonlydir", "appendonly.aof.manifest")
-        wait_until(lambda: "type h" not in open(manifest).read(), what="the removal of history files")
+        wait_until(lambda: c.call("PING") and "type h" not in open(manifest).read(), what="the removal of history files")
 
 
 class RewriteEverysec(Rewrite):

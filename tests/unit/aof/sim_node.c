@@ -316,11 +316,17 @@ void sim_node_deinit(struct sim_node *n) {
 enum loader_status sim_node_start(struct sim_node *n, struct buf *error) {
     struct loader_result r;
     enum loader_status st = load(n, false, &r, error);
+    if (getenv("SIM_LOG") != NULL) {
+        fprintf(stderr, "  start: status %d loaded %zu offset %llu verdict %d\n", st, n->loaded,
+                (unsigned long long)r.recovery.offset, r.recovery.verdict);
+        for (size_t i = 0; i < r.manifest.count; i++)
+            fprintf(stderr, "    %s %c\n", r.manifest.entries[i].name, r.manifest.entries[i].type);
+    }
     if (st == LOADER_OK) {
         n->groups = n->tracked = n->loaded;
         n->life_now++;
-        n->sync_failed = false;
-        n->always_all_life = true;
+        n->in_force = false;
+        n->always_from = n->loaded;
         n->cl = changelog_create(0);
         struct aof_callbacks cb = {.ctx = n,
                                    .wake = on_wake,
@@ -367,7 +373,11 @@ void sim_node_append(struct sim_node *n) {
 }
 
 void sim_node_note_promises(struct sim_node *n) {
-    if (!aof_is_in_force(n->aof))
+    /* What was released while the AOF was not in force is no promise. */
+    if (!n->in_force && aof_is_in_force(n->aof))
+        n->always_from = n->groups;
+    n->in_force = aof_is_in_force(n->aof);
+    if (!n->in_force)
         return;
     struct aof_stats s;
     aof_stats(n->aof, &s);
@@ -378,11 +388,12 @@ void sim_node_note_promises(struct sim_node *n) {
         g++;
     if (g > n->promised_kill)
         n->promised_kill = g;
-    if (n->options.policy != DURABILITY_ALWAYS || n->options.no_sync_on_rewrite || !n->always_all_life)
+    if (n->options.policy != DURABILITY_ALWAYS || n->options.no_sync_on_rewrite)
         return;
-    g = n->promised_power > n->tracked ? n->promised_power : n->tracked;
+    g = n->promised_power > n->always_from ? n->promised_power : n->always_from;
+    size_t before = g;
     while (g < n->groups && n->end[g] <= released)
         g++;
-    if (g > n->promised_power)
+    if (g > before)
         n->promised_power = g;
 }

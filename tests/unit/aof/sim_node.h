@@ -39,8 +39,8 @@ struct sim_node {
     size_t tracked; /* groups from here on were appended in this life */
     /* promises: so many groups must survive */
     size_t promised_kill, promised_power;
-    bool always_all_life;
-    bool sync_failed;
+    size_t always_from; /* groups from here on were appended under always */
+    bool in_force; /* as last seen */
     unsigned waiters_closed;
     char last_log[512];
     /* while loading */

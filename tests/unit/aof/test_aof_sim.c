@@ -26,7 +26,6 @@ static void inject(struct sim_node *n) {
         break;
     case 1:
         simdisk_fail(n->disk, SIMDISK_FSYNC, NULL, rng_below(&n->rng, 3), times, error);
-        n->sync_failed = true;
         break;
     case 2:
         simdisk_fail(n->disk, SIMDISK_RENAME | SIMDISK_CREATE | SIMDISK_FSYNC_DIR | SIMDISK_TRUNCATE, NULL,
@@ -85,6 +84,7 @@ static void one_event(struct sim_node *n, const struct plan *plan) {
         if (plan->policies && rng_below(&n->rng, 4) == 0) {
             n->options.policy = (enum durability_policy)rng_below(&n->rng, 3);
             n->options.timestamps = rng_below(&n->rng, 2) == 0;
+            n->always_from = n->groups;
             aof_set_options(n->aof, &n->options);
         }
         break;
@@ -106,13 +106,14 @@ static size_t end_life(struct sim_node *n) {
     if (way == 0) {
         simdisk_heal(n->disk);
         int rc = aof_is_on(n->aof) ? aof_stop(n->aof) : -1;
-        size_t must = rc == 0 && !n->sync_failed ? n->groups : n->promised_kill;
-        if (rc == 0 && !n->sync_failed && n->base.pending)
-            n->base.pending = false;
-        bool is_clean = rc == 0 && must == n->groups;
+        bool complete = rc == 0 && n->in_force;
+        size_t must = complete ? n->groups : n->promised_kill;
         sim_node_die(n);
-        simdisk_process_kill(n->disk);
-        return is_clean && n->promised_kill <= must ? n->promised_kill : must;
+        if (complete)
+            simdisk_crash_strict(n->disk);
+        else
+            simdisk_process_kill(n->disk);
+        return must;
     }
     if (way == 1) {
         /* Dies inside the next few calls. */
@@ -124,8 +125,7 @@ static size_t end_life(struct sim_node *n) {
     }
     size_t kill = n->promised_kill, power = n->promised_power;
     sim_node_die(n);
-    /* After a sync that failed, what a killed process left in the kernel may be lost by a later power cut: one disk, one end. */
-    if (way <= 2 && !n->sync_failed) {
+    if (way <= 2) {
         simdisk_process_kill(n->disk);
         return kill;
     }
@@ -158,9 +158,7 @@ static void run_seed(uint64_t seed, const struct plan *plan) {
             fail_seed(seed, n, "the node does not start", &error);
         if (n->loaded < must)
             fail_seed(seed, n, "a promise is broken", &error);
-        n->promised_kill = n->promised_power = n->loaded;
-        if (plan->policies)
-            n->promised_power = 0;
+        n->promised_kill = n->loaded;
         /* What a killed process left is synced at the start, so it counts as durable from here on. */
         n->promised_power = n->loaded;
         uint64_t events = 20 + rng_below(&n->rng, 200);

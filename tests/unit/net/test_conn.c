@@ -198,7 +198,8 @@ static void a_port_in_use_is_reported(void **state) {
     (void)state;
     struct listener *l = listen_tcp("127.0.0.1", 0);
     char want[128];
-    snprintf(want, sizeof want, "Could not create server TCP listening socket 127.0.0.1:%d: bind: Address already in use",
+    snprintf(want, sizeof want,
+             "Could not create server TCP listening socket 127.0.0.1:%d: bind: Address already in use",
              listener_port(l));
     expect_listen_error(&(struct listener_options){.address = "127.0.0.1", .port = listener_port(l), .kind = CONN_TCP},
                         -EADDRINUSE, want);
@@ -214,8 +215,8 @@ static void an_address_of_another_machine_is_reported(void **state) {
                         "Could not create server TCP listening socket 127.0.0.1:65536: port: Invalid argument");
     struct listener *l = NULL;
     buf_clear(&error);
-    int rc = listener_create(loop, &(struct listener_options){.address = "no.such.host.invalid", .port = 1},
-                             on_accept, NULL, &l, &error);
+    int rc = listener_create(loop, &(struct listener_options){.address = "no.such.host.invalid", .port = 1}, on_accept,
+                             NULL, &l, &error);
     assert_true(rc < 0);
     assert_true(error.len > 0);
 }
@@ -409,9 +410,10 @@ static void an_unknown_group_is_reported_and_leaves_no_file(void **state) {
     (void)state;
     const char *path = path_of("group");
     char want[256];
-    snprintf(want, sizeof want, "Could not create server Unix socket %s: unixsocketgroup: No such file or directory", path);
-    expect_listen_error(
-        &(struct listener_options){.address = path, .kind = CONN_UNIX, .unix_group = "no-such-group"}, -ENOENT, want);
+    snprintf(want, sizeof want, "Could not create server Unix socket %s: unixsocketgroup: No such file or directory",
+             path);
+    expect_listen_error(&(struct listener_options){.address = path, .kind = CONN_UNIX, .unix_group = "no-such-group"},
+                        -ENOENT, want);
     struct stat st;
     assert_int_equal(lstat(path, &st), -1);
     struct group *own = getgrgid(getegid());

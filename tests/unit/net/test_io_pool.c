@@ -144,10 +144,8 @@ static void signals_stay_on_the_callers_thread(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_item_runs_exactly_once_a_run),
-        cmocka_unit_test(helpers_take_a_share_after_sleeping),
-        cmocka_unit_test(few_items_run_on_the_callers_thread),
-        cmocka_unit_test(the_caller_waits_for_slow_helpers),
+        cmocka_unit_test(every_item_runs_exactly_once_a_run),  cmocka_unit_test(helpers_take_a_share_after_sleeping),
+        cmocka_unit_test(few_items_run_on_the_callers_thread), cmocka_unit_test(the_caller_waits_for_slow_helpers),
         cmocka_unit_test(signals_stay_on_the_callers_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

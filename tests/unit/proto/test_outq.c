@@ -235,7 +235,7 @@ static void a_long_reply_by_copy_is_kept_whole(void **state) {
 
 struct model {
     struct outq q;
-    struct buf bytes;   /* pending */
+    struct buf bytes; /* pending */
     uint64_t begin;
     struct rbuf *block;
 };

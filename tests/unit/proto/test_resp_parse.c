@@ -16,8 +16,8 @@ static const struct resp_limits open_limits = {
 static const struct resp_limits unauthenticated_limits = {
     .multibulk_max = 10, .bulk_max_bytes = 16384, .inline_max_bytes = 65536};
 
-/* What came of an input, as text: the arguments in repr form, one request a line, "!" in front of those that are not canonical;
- * "empty", "more N", "error TEXT". */
+/* What came of an input, as text: the arguments in repr form, one request a line, "!" in front of those that are not
+ * canonical; "empty", "more N", "error TEXT". */
 static void describe(struct buf *out, const struct resp_request *r) {
     if (!r->canonical)
         buf_append_char(out, '!');
@@ -29,9 +29,10 @@ static void describe(struct buf *out, const struct resp_request *r) {
     buf_append_char(out, '\n');
 }
 
-/* Feeds the input in pieces that end at the given places and then at its end. The bytes live in a block of exactly their number, made
- * anew each time: the parser must not read beyond, nor keep addresses. */
-static char *run_cut(const struct resp_limits *limits, const char *input, size_t n, const size_t *cuts, size_t cut_count) {
+/* Feeds the input in pieces that end at the given places and then at its end. The bytes live in a block of exactly
+ * their number, made anew each time: the parser must not read beyond, nor keep addresses. */
+static char *run_cut(const struct resp_limits *limits, const char *input, size_t n, const size_t *cuts,
+                     size_t cut_count) {
     struct buf out = BUF_INIT;
     struct resp_parser p;
     resp_parser_init(&p);
@@ -168,13 +169,14 @@ static void large_arguments_and_many(void **state) {
     struct resp_request r;
     const char *error;
     size_t wanted;
-    assert_int_equal(
-        resp_parse_request(&p, &open_limits, in.data, in.len, store, STORE, &r, &error, &wanted), RESP_PARSE_REQUEST);
+    assert_int_equal(resp_parse_request(&p, &open_limits, in.data, in.len, store, STORE, &r, &error, &wanted),
+                     RESP_PARSE_REQUEST);
     assert_int_equal(r.argv[2].n, big);
     assert_true(r.canonical);
     size_t first = r.consumed;
-    assert_int_equal(resp_parse_request(&p, &open_limits, in.data + first, in.len - first, store, STORE, &r, &error, &wanted),
-                     RESP_PARSE_REQUEST);
+    assert_int_equal(
+        resp_parse_request(&p, &open_limits, in.data + first, in.len - first, store, STORE, &r, &error, &wanted),
+        RESP_PARSE_REQUEST);
     assert_int_equal(r.argc, 1234);
     assert_int_equal(first + r.consumed, in.len);
     assert_bytes_are(r.argv[1233].p, r.argv[1233].n, "1233");
@@ -196,8 +198,8 @@ static void a_pending_bulk_tells_how_much_is_missing(void **state) {
     struct resp_request r;
     const char *error;
     size_t wanted;
-    assert_int_equal(
-        resp_parse_request(&p, &open_limits, data, sizeof data - 1, store, STORE, &r, &error, &wanted), RESP_PARSE_MORE);
+    assert_int_equal(resp_parse_request(&p, &open_limits, data, sizeof data - 1, store, STORE, &r, &error, &wanted),
+                     RESP_PARSE_MORE);
     assert_int_equal(wanted, 100000 + 2 - 3);
     assert_int_equal(p.bulk_len, 100000);
     assert_int_equal(p.scanned, sizeof data - 1 - 3);
@@ -220,6 +222,7 @@ static void inline_requests(void **state) {
     CHECK("se\"t\" k\r\n", "!\"set\" \"k\"\n");
     CHECK("1 2 3 4 5 6 7 8 9 10\n", "!\"1\" \"2\" \"3\" \"4\" \"5\" \"6\" \"7\" \"8\" \"9\" \"10\"\n");
     CHECK("a\rb\n", "!\"a\" \"b\"\n");
+    CHECK("set k a\0b\n", "!\"set\" \"k\" \"a\\x00b\"\n");
     CHECK("PING", "more 1\n");
 }
 
@@ -275,7 +278,8 @@ static void the_largest_length_does_not_overflow(void **state) {
 static void unauthenticated_limits_hold(void **state) {
     (void)state;
     CHECK_UNAUTH("*10\r\n", "more 1\n");
-    CHECK_UNAUTH("*11\r\n$4\r\nAUTH\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1"
+    CHECK_UNAUTH("*11\r\n$4\r\nAUTH\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$1\r\nb\r\n$"
+                 "1\r\nb\r\n$1"
                  "\r\nb\r\n$1\r\nb\r\n",
                  "error unauthenticated multibulk length\n");
     CHECK_UNAUTH("*2\r\n$4\r\nAUTH\r\n$16384\r\n", "more 16386\n");
@@ -336,8 +340,8 @@ static void a_line_in_drips_is_searched_once(void **state) {
     const char *error;
     size_t wanted;
     for (size_t n = 1; n < sizeof data; n++) {
-        assert_int_equal(
-            resp_parse_request(&p, &open_limits, data, n, store, STORE, &r, &error, &wanted), RESP_PARSE_MORE);
+        assert_int_equal(resp_parse_request(&p, &open_limits, data, n, store, STORE, &r, &error, &wanted),
+                         RESP_PARSE_MORE);
         assert_int_equal(p.searched, n);
     }
     resp_parser_deinit(&p);
