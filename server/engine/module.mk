@@ -37,11 +37,8 @@ engine_unit_tests = \
 	tests/unit/engine/test_hold \
 	tests/unit/engine/test_inflight \
 	tests/unit/engine/test_info \
-<<<<<<< HEAD
 	tests/unit/engine/test_latency \
-=======
 	tests/unit/engine/test_session \
->>>>>>> enginetests
 	tests/unit/engine/test_settings \
 	tests/unit/engine/test_settings_rewrite \
 	tests/unit/engine/test_slowlog \
