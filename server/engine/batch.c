@@ -242,7 +242,8 @@ static void settle_client(struct client *cl) {
         if (cl->read_error != CLIENT_READ_EOF)
             log_verbose("Reading from client id=%llu: %s", (unsigned long long)cl->id, strerror(-cl->read_error));
         /* Who has closed one direction only is still owed the replies that are held or did not fit yet. */
-        if (cl->read_error == CLIENT_READ_EOF && !outq_empty(&cl->out) && !(cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)))
+        if (cl->read_error == CLIENT_READ_EOF && !outq_empty(&cl->out) &&
+            !(cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)))
             client_close_after_reply(cl);
         else
             client_close_asap(cl);

@@ -338,8 +338,9 @@ void client_check_output_limit(struct client *cl) {
 }
 
 size_t client_memory_bytes(const struct client *cl) {
-    return sizeof *cl + cl->in_cap + resp_parser_memory(&cl->parser) + outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) +
-           transaction_memory(cl) + (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
+    return sizeof *cl + cl->in_cap + resp_parser_memory(&cl->parser) + outq_memory(&cl->out) +
+           cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
+           (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
            (cl->name ? strlen(cl->name) + 1 : 0);
 }
 

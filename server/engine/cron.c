@@ -85,7 +85,8 @@ static void expire(struct engine *e, int64_t period_ms) {
 
 static void check_client(struct engine *e, struct client *cl) {
     int64_t idle_us = e->now_us - cl->last_active_us;
-    if (e->options.timeout_s > 0 && !(cl->flags & (CLIENT_REPLICA | CLIENT_PRIMARY | CLIENT_BLOCKED | CLIENT_PAUSED | CLIENT_PUBSUB)) &&
+    if (e->options.timeout_s > 0 &&
+        !(cl->flags & (CLIENT_REPLICA | CLIENT_PRIMARY | CLIENT_BLOCKED | CLIENT_PAUSED | CLIENT_PUBSUB)) &&
         idle_us > e->options.timeout_s * 1000000) {
         log_verbose("Closing idle client");
         client_close_asap(cl);

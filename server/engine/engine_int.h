@@ -16,6 +16,7 @@
 #include "server/engine/client.h"
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
+#include "server/engine/inflight.h"
 
 #define ENGINE_GROUP_REQUESTS 64
 #define ENGINE_GROUP_ARGS 512
@@ -73,28 +74,6 @@ struct client_block {
     size_t index;                    /* in e->blocked */
     struct owned_request *postponed; /* of a paused client */
 };
-
-/* Keys whose change is appended but not released: hash of (database, key) → offset, exact up to 64-bit hash collisions,
- * which only hold a reply longer. Open addressing; a ring in order of offsets prunes it. */
-struct inflight {
-    struct inflight_cell {
-        uint64_t key, offset; /* key 0 = empty */
-    } * cells;
-    size_t mask, count;
-    struct inflight_cell *ring;
-    size_t ring_mask, ring_head, ring_count;
-    uint64_t all_offset; /* a change of whole databases */
-};
-void inflight_init(struct inflight *f);
-void inflight_deinit(struct inflight *f);
-void inflight_put(struct inflight *f, uint64_t key, uint64_t offset);
-/* Offset that a reader of the key must wait for; 0 if none. */
-uint64_t inflight_offset(const struct inflight *f, uint64_t key);
-void inflight_prune(struct inflight *f, uint64_t released);
-static inline uint64_t inflight_key(unsigned db, uint64_t hash) {
-    uint64_t k = hash ^ ((uint64_t)db * 0x9e3779b97f4a7c15u);
-    return k ? k : 1;
-}
 
 struct pending_command { /* of call_propagate() */
     unsigned db;
