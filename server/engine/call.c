@@ -258,7 +258,7 @@ void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum
     c->dirty++;
     if (__builtin_expect(e->watch_count != 0, 0))
         transaction_touch(e, db, key);
-    if (e->tracking) {
+    if (e->log_active) {
         if (e->changed_count == e->changed_cap) {
             e->changed_cap = e->changed_cap ? e->changed_cap * 2 : 64;
             e->changed = mem_realloc(e->changed, e->changed_cap * sizeof *e->changed);

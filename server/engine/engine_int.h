@@ -137,6 +137,10 @@ struct engine {
         void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event);
         void *ctx;
     } notify;      /* keyspace notifications, NULL: off */
+    /* Keys changed while nothing was held: kept until the log has released them, in case it stops doing so. */
+    uint64_t *recent;
+    size_t recent_count, recent_cap;
+    bool recent_lost; /* too many to keep: all keys count */
     bool tracking; /* this batch: changes may be held, so keys in flight are recorded */
     bool log_active;
     bool log_full; /* this batch: writes wait for room in the change log */
