@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "persistence/aof/aof_int.h"
+#include "persistence/aof/aof.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "persistence/aof/aof_int.h"
 #include "server/base/assert.h"
 #include "server/base/clock.h"
 #include "server/base/logging.h"
@@ -180,8 +181,7 @@ static void switch_file(struct aof *aof) {
     HF_ASSERT(aof->next != NULL && aof->old == NULL);
     aof->old = aof->current;
     if (aof->old != NULL) {
-        /* A file that never began has nothing to link to but what was before it. */
-        aof->previous_chain = aof->old->has_begun ? aof->old->chain : aof->previous_chain;
+        aof->previous_chain = aof->old->chain;
         aof->older_bytes += aof->old->good_bytes;
     } else {
         aof->previous_chain = 0;

@@ -311,7 +311,7 @@ static int seal(struct aof *aof) {
     struct aof_file *f = aof->current;
     uint64_t previous = aof->previous_chain;
     if (aof->next != NULL) {
-        previous = f->has_begun ? f->chain : previous;
+        previous = f->chain;
         f = aof->next;
     }
     struct aof_statement st = {.durable = d->written,

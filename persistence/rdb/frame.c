@@ -272,13 +272,17 @@ ssize_t frame_read(struct rdb_codec_state *f, void *p, size_t n, rdb_source_fn *
     HF_ASSERT(!f->writing && n > 0);
     bool source_ended = false;
     while (!f->ended) {
+        size_t before = f->in_pos;
         ssize_t got = f->kind == RDB_CODEC_LZ4 ? lz4_step(f, p, n, &f->ended) : zlib_step(f, p, n, &f->ended);
         if (got != 0)
             return got;
         if (f->ended)
             break;
-        if (f->in_pos < f->in_end)
+        if (f->in_pos < f->in_end) {
+            if (f->in_pos == before)
+                return -EBADMSG; /* the decompressor neither takes nor gives: the frame promises what is not there */
             continue;
+        }
         if (source_ended)
             return -ENODATA;
         ssize_t in = source(arg, f->io, f->io_cap);

@@ -30,6 +30,8 @@
 #define LZF_EXPANSION_MAX 88
 #define KEY_BYTES_MIN 3 /* type, key length, value length: what a key takes at least */
 #define EXPECT_UNKNOWN_MAX (1 << 20)
+#define EXPECT_FEW 1024
+#define USUAL_COMPRESSION 8
 
 struct pending {
     struct slice key;
@@ -337,10 +339,14 @@ static int load_key(struct load *l, const struct rdb_record *rec) {
     return add(l, &p, &ref);
 }
 
-/* What a file announces is believed as far as the rest of it could hold. */
+/* What a file announces is believed as far as the rest of it could hold; of a compressed one, as far as is usual. */
 static void expect(struct load *l, const struct rdb_record *rec) {
-    uint64_t left = rdb_reader_left(l->r);
-    uint64_t most = left == UINT64_MAX ? EXPECT_UNKNOWN_MAX : left / KEY_BYTES_MIN;
+    uint64_t left = l->r->codec == NULL ? rdb_reader_left(l->r) : l->r->sized ? l->r->source_left : UINT64_MAX;
+    uint64_t most = left / KEY_BYTES_MIN;
+    if (left == UINT64_MAX)
+        most = EXPECT_UNKNOWN_MAX;
+    else if (l->r->codec != NULL)
+        most = most * USUAL_COMPRESSION + EXPECT_FEW;
     uint64_t keys = rec->n[0] < most ? rec->n[0] : most;
     uint64_t deadlines = rec->n[1] < keys ? rec->n[1] : keys;
     keyspace_expect(l->ks, l->db, (size_t)keys, (size_t)deadlines);

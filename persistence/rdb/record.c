@@ -66,6 +66,7 @@ int rdb_stream_begin(struct rdb_reader *r, bool verify, struct rdb_stream *ret_s
 
 static void keep(struct buf *b, struct slice s) {
     buf_clear(b);
+    buf_reserve(b, s.n + 1); /* an empty key has an address too */
     buf_append_slice(b, s);
 }
 
@@ -103,8 +104,7 @@ static int next_aux(struct rdb_reader *r, struct rdb_stream *s, struct rdb_recor
     if (rdb_read_bytes(r, digits, &name) != 0)
         return -1;
     /* The name is kept apart from the buffer of keys, which messages look at. */
-    buf_clear(&r->aux);
-    buf_append_slice(&r->aux, name);
+    keep(&r->aux, name);
     size_t name_len = name.n;
     struct slice value;
     if (rdb_read_bytes(r, digits, &value) != 0)

@@ -22,6 +22,7 @@
 #include "server/ds/lzf.h"
 
 #define WRITER_WINDOW (4 * (size_t)RDB_ROOM_MAX)
+#define BUF_FIRST_BYTES 64 /* room for most payloads of DUMP */
 #define LZF_MIN_BYTES 21     /* a shorter string hardly gets shorter */
 #define LZF_HEADER_MAX 19    /* type byte and two lengths of up to 9 bytes */
 #define LZF_WINDOW_MAX 32768 /* strings up to this are compressed straight into the window */
@@ -66,6 +67,7 @@ void rdb_writer_init_buf(struct rdb_writer *w, struct buf *out, enum rdb_codec c
     writer_init(w, codec);
     w->out = out;
     w->out_start = out->len;
+    buf_reserve(out, BUF_FIRST_BYTES);
     if (codec != RDB_CODEC_NONE) {
         writer_own_window(w);
     } else {

@@ -56,9 +56,17 @@ void config_commands_register(struct command_table *t);  /* CONFIG … */
 void slowlog_commands_register(struct command_table *t); /* SLOWLOG … */
 void memory_commands_register(struct command_table *t);  /* MEMORY … */
 void server_commands_register(struct command_table *t);  /* ROLE TIME */
-void info_commands_register(struct command_table *t);    /* INFO */
-/* INFO's sections Server, Clients, Memory, Stats, CPU, Modules, Commandstats, Errorstats, Cluster, Keyspace. Persistence and Replication are
- * registered by who owns their numbers. */
+/* LATENCY …, its option, INFO's section Latencystats. The struct is the caller's, zeroed but for the engine. */
+#define LATENCY_PERCENTILES_MAX 16
+struct latency_info {
+    struct engine *engine;
+    double percentiles[LATENCY_PERCENTILES_MAX]; /* latency-tracking-info-percentiles */
+    int count;
+};
+void latency_commands_register(struct command_table *t, struct latency_info *l);
+void info_commands_register(struct command_table *t); /* INFO */
+/* INFO's sections Server, Clients, Memory, Stats, CPU, Modules, Commandstats, Errorstats, Cluster, Keyspace.
+ * Persistence and Replication are registered by who owns their numbers. */
 void info_sections_register(struct info *info, const struct server_identity *identity);
 
 /* DEBUG. What needs more than the engine; any function may be NULL, then the subcommand says that it is not there. */

@@ -20,6 +20,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_move.c \
 	server/commands/keys_object.c \
 	server/commands/keys_scan.c \
+	server/commands/latency_cmd.c \
 	server/commands/lcs.c server/commands/lcs.h \
 	server/commands/memory_cmd.c \
 	server/commands/memory_report.c server/commands/memory_report.h \

@@ -1,8 +1,10 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "persistence/aof/command_form.h"
 #include "server/base/assert.h"
@@ -245,12 +247,32 @@ struct aof *persist_make_aof(struct persist *p) {
     return aof_create(p->parts.fs, p->log, &o, &cb);
 }
 
+/* The increments are made by a thread, later: what can be known at once about the directory is asked here, so that CONFIG SET says it. */
+static int check_directory(struct persist *p, struct buf *error) {
+    const struct fs *fs = p->parts.fs;
+    char path[1200];
+    snprintf(path, sizeof path, "%s/temp-probe-%d.aof", p->options.appenddirname, (int)getpid());
+    int rc = fs->mkdir(fs->ctx, p->options.appenddirname, 0755);
+    if (rc == 0 || rc == -EEXIST) {
+        rc = fs->open(fs->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        if (rc >= 0) {
+            fs->close(fs->ctx, rc);
+            rc = fs->unlink(fs->ctx, path);
+        }
+    }
+    if (rc < 0)
+        buf_printf(error, "Unable to turn on AOF: %s: %s", p->options.appenddirname, strerror(-rc));
+    return rc < 0 ? -1 : 0;
+}
+
 int persist_apply_appendonly(struct persist *p, struct buf *error) {
     if (!p->started || p->aof == NULL)
         return 0;
     if (p->options.appendonly == aof_is_on(p->aof))
         return 0;
     if (p->options.appendonly) {
+        if (check_directory(p, error) != 0)
+            return -1;
         if (aof_start(p->aof, NULL, error) == 0)
             return 0;
         return -1;

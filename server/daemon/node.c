@@ -214,6 +214,7 @@ static int start(struct node *n) {
         node_write_pidfile(n);
     node_set_title(n);
     n->running = true;
+    engine_stats(n->engine)->startup_memory = mem_used();
     log_notice("Server initialized");
     engine_after_wake(n->engine);
     loop_timer_add(n->loop, 1, cron, n);

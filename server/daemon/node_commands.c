@@ -81,6 +81,8 @@ void node_register_commands(struct node *n) {
     slowlog_commands_register(t);
     memory_commands_register(t);
     server_commands_register(t);
+    n->latency.engine = n->engine;
+    latency_commands_register(t, &n->latency);
     info_commands_register(t);
     info_sections_register(n->info, &n->identity);
     info_register(n->info, "Replication", INFO_DEFAULT, replication_section, n);

@@ -6,19 +6,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "server/base/endian.h"
+
 /* Greedy matching with one remembered place for each hash of three bytes. The table has as many places as the input is
- * worth (256 to 8192), so that clearing it does not outweigh compressing a short string. Literals are copied as they
- * come; the control byte in front of a run is filled in when the run ends.
+ * worth (512 to 8192).
  */
 
 #define MAX_LITERALS 32
 #define MAX_DISTANCE 8192 /* a distance is stored less one, in 13 bits */
 #define MAX_LENGTH (255 + 7 + 2)
+#define HASH_FACTOR 2654435761u
+#define HASH_BITS_MIN 9
 #define HASH_BITS_MAX 13
-
-static inline uint32_t three_bytes(const uint8_t *p) {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;
-}
+#define MISSES_SHIFT 7 /* a step more after each 128 places without a match */
 
 static size_t match_length(const uint8_t *a, const uint8_t *b, size_t most) {
     size_t n = 0;
@@ -42,29 +42,25 @@ static size_t match_length(const uint8_t *a, const uint8_t *b, size_t most) {
 
 struct out {
     uint8_t *p, *end;
-    uint8_t *control; /* of the run of literals being written, in front of them; NULL when none is */
-    unsigned run;
 };
 
-static inline bool put_literal(struct out *o, uint8_t c) {
-    if (o->control == NULL) {
-        if (o->p == o->end)
+/* Literals wait in the input until a match or the end, and are copied in runs. */
+static inline bool put_literals(struct out *o, const uint8_t *from, size_t n) {
+    while (n > 0) {
+        size_t run = n < MAX_LITERALS ? n : MAX_LITERALS;
+        if ((size_t)(o->end - o->p) < run + 1)
             return false;
-        o->control = o->p++;
-        o->run = 0;
+        *o->p++ = (uint8_t)(run - 1);
+        memcpy(o->p, from, run);
+        o->p += run;
+        from += run;
+        n -= run;
     }
-    if (o->p == o->end)
-        return false;
-    *o->p++ = c;
-    *o->control = (uint8_t)o->run++;
-    if (o->run == MAX_LITERALS)
-        o->control = NULL;
     return true;
 }
 
 static inline bool put_match(struct out *o, size_t distance, size_t length) {
     size_t d = distance - 1, l = length - 2;
-    o->control = NULL;
     if (o->end - o->p < (l < 7 ? 2 : 3))
         return false;
     if (l < 7) {
@@ -77,41 +73,73 @@ static inline bool put_match(struct out *o, size_t distance, size_t length) {
     return true;
 }
 
-size_t lzf_compress(const void *src, size_t src_len, void *dst, size_t dst_cap) {
-    uint32_t places[1u << HASH_BITS_MAX]; /* offset + 1, modulo 2^32; 0 is none */
-    const uint8_t *in = src;
+/* Places: of one, two or four bytes each, so that clearing them does not outweigh compressing a short string. They hold
+ * offsets modulo their width; a cleared one says 0, where the first bytes of the input are, which is as good a guess as
+ * any: so there is nothing to ask but whether the bytes are equal. */
+static inline __attribute__((always_inline)) uint32_t place_swap(void *places, unsigned width, uint32_t at,
+                                                                 uint32_t value) {
+    uint32_t was;
+    if (width == 1) {
+        was = ((uint8_t *)places)[at];
+        ((uint8_t *)places)[at] = (uint8_t)value;
+    } else if (width == 2) {
+        was = ((uint16_t *)places)[at];
+        ((uint16_t *)places)[at] = (uint16_t)value;
+    } else {
+        was = ((uint32_t *)places)[at];
+        ((uint32_t *)places)[at] = value;
+    }
+    return was;
+}
+
+/* The three bytes at p, of which four are there, in the upper part of a word. */
+static inline uint32_t three_of_four(const uint8_t *p) {
+    return load_le32(p) << 8;
+}
+
+static inline __attribute__((always_inline)) size_t
+compress(const uint8_t *in, size_t src_len, void *dst, size_t dst_cap, void *places, unsigned width, unsigned bits) {
     struct out o = {.p = dst, .end = (uint8_t *)dst + dst_cap};
-    unsigned bits = 8;
-    while (bits < HASH_BITS_MAX && (size_t)1 << bits < src_len)
-        bits++;
-    memset(places, 0, sizeof places[0] << bits);
-    size_t at = 0;
-    while (at + 3 <= src_len) {
-        uint32_t bytes = three_bytes(in + at);
-        uint32_t *place = &places[bytes * 2654435761u >> (32 - bits)];
-        uint32_t distance = (uint32_t)(at + 1) - *place;
-        bool known = *place != 0;
-        *place = (uint32_t)(at + 1);
-        if (!known || distance == 0 || distance > MAX_DISTANCE || distance > at ||
-            three_bytes(in + at - distance) != bytes) {
-            if (!put_literal(&o, in[at++]))
-                return 0;
+    memset(places, 0, (size_t)width << bits);
+    size_t at = 1, literals = 0, misses = 0;
+    while (at + 4 <= src_len) {
+        uint32_t bytes = three_of_four(in + at);
+        uint32_t distance = (uint32_t)at - place_swap(places, width, bytes * HASH_FACTOR >> (32 - bits), (uint32_t)at);
+        if ((width > 1 && distance - 1 >= MAX_DISTANCE) || three_of_four(in + at - distance) != bytes) {
+            /* What does not compress is passed over faster and faster. */
+            at += 1 + (misses++ >> MISSES_SHIFT);
             continue;
         }
+        misses = 0;
         size_t most = src_len - at < MAX_LENGTH ? src_len - at : MAX_LENGTH;
         size_t n = 3 + match_length(in + at + 3, in + at + 3 - distance, most - 3);
-        if (!put_match(&o, distance, n))
+        if (!put_literals(&o, in + literals, at - literals) || !put_match(&o, distance, n))
             return 0;
         /* Two places near the end of the match are enough to find what follows it again. */
-        size_t end = at + n;
-        for (at = end > 2 ? end - 2 : end; at < end; at++)
-            if (at + 3 <= src_len)
-                places[three_bytes(in + at) * 2654435761u >> (32 - bits)] = (uint32_t)(at + 1);
+        size_t end = literals = at + n;
+        for (at = end - 2; at < end; at++)
+            if (at + 4 <= src_len)
+                (void)place_swap(places, width, three_of_four(in + at) * HASH_FACTOR >> (32 - bits), (uint32_t)at);
     }
-    while (at < src_len)
-        if (!put_literal(&o, in[at++]))
-            return 0;
+    if (!put_literals(&o, in + literals, src_len - literals))
+        return 0;
     return (size_t)(o.p - (uint8_t *)dst);
+}
+
+size_t lzf_compress(const void *src, size_t src_len, void *dst, size_t dst_cap) {
+    union {
+        uint8_t narrow[1u << HASH_BITS_MIN];
+        uint16_t middle[1u << HASH_BITS_MAX];
+        uint32_t wide[1u << HASH_BITS_MAX];
+    } places;
+    if (src_len <= UINT8_MAX)
+        return compress(src, src_len, dst, dst_cap, places.narrow, 1, HASH_BITS_MIN);
+    unsigned bits = HASH_BITS_MIN;
+    while (bits < HASH_BITS_MAX && (size_t)1 << bits < src_len)
+        bits++;
+    if (src_len <= UINT16_MAX)
+        return compress(src, src_len, dst, dst_cap, places.middle, 2, bits);
+    return compress(src, src_len, dst, dst_cap, places.wide, 4, bits);
 }
 
 int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
@@ -143,6 +171,9 @@ int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
         const uint8_t *from = out - distance;
         if (distance >= n) {
             memcpy(out, from, n);
+            out += n;
+        } else if (distance == 1) {
+            memset(out, *from, n);
             out += n;
         } else {
             while (n-- > 0) /* overlapping: the bytes just written are read again */

@@ -2,6 +2,7 @@ noinst_LIBRARIES += server/ds/libds.a
 server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
 	server/ds/lzf.c server/ds/lzf.h \
+	server/ds/ordered_tree.c server/ds/ordered_tree.h \
 	server/ds/table.c server/ds/table.h
 
 if HAVE_CMOCKA
@@ -17,4 +18,9 @@ tests_unit_ds_test_table_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 tests_unit_ds_test_table_portable_SOURCES = tests/unit/ds/test_table.c
 tests_unit_ds_test_table_portable_CPPFLAGS = $(UNIT_CPPFLAGS) -DTABLE_PORTABLE
 tests_unit_ds_test_table_portable_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/ds/test_ordered_tree
+TESTS += tests/unit/ds/test_ordered_tree
+tests_unit_ds_test_ordered_tree_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_ordered_tree_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 endif

@@ -10,6 +10,7 @@
 #include "server/base/endian.h"
 #include "server/base/mem.h"
 #include "server/base/num.h"
+#include "server/engine/latency.h"
 
 /* Names are found by an open-addressing table over a hash of the name with bit 5 set in each byte, which folds case for
  * letters and leaves digits and '-' alone; the comparison is exact. The table is at most a quarter full. */
@@ -45,8 +46,11 @@ void command_table_destroy(struct command_table *t) {
         return;
     for (size_t i = 0; i < t->count; i++) {
         struct command_entry *e = t->entries[i];
-        for (int s = 0; s < e->sub_count; s++)
+        for (int s = 0; s < e->sub_count; s++) {
             mem_free(e->subs[s].full_name);
+            latency_destroy(e->subs[s].latency);
+        }
+        latency_destroy(e->latency);
         mem_free(e->subs);
         mem_free(e->full_name);
         mem_free(e);
@@ -62,8 +66,7 @@ struct command_entry *command_table_find(const struct command_table *t, struct s
         struct command_entry *e = t->cells[i];
         if (e == NULL)
             return NULL;
-        const char *own = e->row->name;
-        if (strncasecmp(own, name.p, name.n) == 0 && own[name.n] == '\0')
+        if (slice_is(name, e->row->name))
             return e;
     }
 }
@@ -83,10 +86,7 @@ struct command_entry *command_table_resolve(const struct command_table *t, const
         return e;
     if (argc < 2)
         return e->row->run ? e : NULL;
-    struct command_entry *sub = find_sub(e, argv[1]);
-    if (sub == NULL && e->row->run != NULL)
-        return e;
-    return sub;
+    return find_sub(e, argv[1]);
 }
 
 struct command_entry *command_table_find_full(const struct command_table *t, struct slice full_name) {
@@ -119,7 +119,8 @@ static uint32_t derive_acl(uint32_t flags, uint32_t acl) {
 static void derive_keys(struct command_entry *e) {
     const struct command *row = e->row;
     int first = 0, last = 0, step = 0;
-    bool movable = row->get_keys != NULL;
+    /* A function that only tells the flags of keys whose places the specs give does not make them movable. */
+    bool movable = row->get_keys != NULL && !(row->keys[0].flags & KEY_VARIABLE_FLAGS);
     for (int i = 0; i < COMMAND_KEY_SPECS_MAX && row->keys[i].begin != KEY_BEGIN_NONE; i++) {
         const struct key_spec *k = &row->keys[i];
         if (k->begin != KEY_BEGIN_INDEX || k->find != KEY_FIND_RANGE || (k->flags & (KEY_INCOMPLETE))) {

@@ -14,6 +14,7 @@
 #include "server/base/slice.h"
 
 struct call;
+struct latency;
 
 enum command_flags {
     COMMAND_WRITE = 1 << 0,
@@ -40,6 +41,8 @@ enum command_flags {
     COMMAND_NO_MANDATORY_KEYS = 1 << 21,
     /* Ours: reads the whole key space (KEYS, SCAN, DBSIZE, FLUSH*): its reply waits for the global offset while changes are in flight. */
     COMMAND_WHOLE_KEYSPACE = 1 << 22,
+    /* Ours: refused like a write while the disk refuses (PING: what health checks ask). */
+    COMMAND_TELLS_HEALTH = 1 << 23,
 };
 
 enum acl_category {
@@ -141,6 +144,7 @@ struct command_entry {
     int sub_count;
     /* commandstats */
     uint64_t calls, usec_ns, rejected, failed; /* usec_ns: nanoseconds of execution */
+    struct latency *latency;                   /* NULL until it ran with latency-tracking on */
 };
 
 struct command_table;

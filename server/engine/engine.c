@@ -10,6 +10,7 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 #include "server/engine/engine_int.h"
+#include "server/engine/latency.h"
 
 /* The engine's context: creation, accepting, accessors, and what the keyspace announces. */
 
@@ -81,6 +82,7 @@ void engine_set_parts(struct engine *e, struct keyspace *ks, struct io_pool *io)
     e->ks = ks;
     e->io = io;
     keyspace_set_now_ms(ks, e->now_ms);
+    engine_apply_to_keyspace(e);
 }
 
 void engine_destroy(struct engine *e) {
@@ -146,7 +148,7 @@ void engine_accept(struct engine *e, struct conn *c) {
             return;
         }
     }
-    client_set_readable(client_create(e, c), true);
+    client_update_reading(client_create(e, c));
 }
 
 struct client *engine_client_create_internal(struct engine *e) {
@@ -237,7 +239,9 @@ size_t engine_watched_keys(const struct engine *e) {
 void engine_set_loading(struct engine *e, bool loading, bool async) {
     e->loading = loading;
     e->async_loading = loading && async;
-    keyspace_set_expiry(e->ks, loading ? KEYSPACE_EXPIRE_IGNORE : KEYSPACE_EXPIRE_DELETE);
+    keyspace_set_expiry(e->ks, loading                  ? KEYSPACE_EXPIRE_IGNORE
+                               : e->pause_until_ms != 0 ? KEYSPACE_EXPIRE_HIDE
+                                                        : KEYSPACE_EXPIRE_DELETE);
 }
 
 bool engine_loading(const struct engine *e) {
@@ -289,6 +293,8 @@ void engine_set_notify(struct engine *e,
 static void reset_command(void *arg, struct command_entry *c) {
     (void)arg;
     c->calls = c->usec_ns = c->rejected = c->failed = 0;
+    latency_destroy(c->latency);
+    c->latency = NULL;
     for (int i = 0; i < c->sub_count; i++)
         reset_command(arg, &c->subs[i]);
 }

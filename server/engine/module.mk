@@ -14,9 +14,11 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/engine.h \
 	server/engine/engine_int.h \
 	server/engine/engine_settings.c \
-	server/engine/inflight.c \
+	server/engine/inflight.c server/engine/inflight.h \
 	server/engine/info.c \
 	server/engine/info.h \
+	server/engine/latency.c \
+	server/engine/latency.h \
 	server/engine/propagate.c \
 	server/engine/settings.c \
 	server/engine/settings.h \
@@ -31,15 +33,24 @@ server_engine_libengine_a_SOURCES = \
 
 if HAVE_CMOCKA
 engine_unit_tests = \
+	tests/unit/engine/test_command \
+	tests/unit/engine/test_hold \
+	tests/unit/engine/test_inflight \
 	tests/unit/engine/test_info \
+	tests/unit/engine/test_latency \
+	tests/unit/engine/test_session \
 	tests/unit/engine/test_settings \
 	tests/unit/engine/test_settings_rewrite \
-	tests/unit/engine/test_slowlog
+	tests/unit/engine/test_slowlog \
+	tests/unit/engine/test_transaction
 check_PROGRAMS += $(engine_unit_tests)
 TESTS += $(engine_unit_tests)
 tests_unit_engine_test_info_SOURCES = tests/unit/engine/test_info.c tests/support/unit.h
 tests_unit_engine_test_info_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_info_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_latency_SOURCES = tests/unit/engine/test_latency.c tests/support/unit.h
+tests_unit_engine_test_latency_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_latency_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_settings_SOURCES = tests/unit/engine/test_settings.c tests/unit/engine/settings_fixture.h tests/support/unit.h
 tests_unit_engine_test_settings_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_settings_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
@@ -50,5 +61,20 @@ tests_unit_engine_test_settings_rewrite_LDADD = $(SUPPORT_LIBS) $(ENGINE_LIBS) $
 tests_unit_engine_test_slowlog_SOURCES = tests/unit/engine/test_slowlog.c tests/support/unit.h
 tests_unit_engine_test_slowlog_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_slowlog_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_command_SOURCES = tests/unit/engine/test_command.c tests/support/unit.h
+tests_unit_engine_test_command_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_command_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_hold_SOURCES = tests/unit/engine/test_hold.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_hold_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_hold_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_inflight_SOURCES = tests/unit/engine/test_inflight.c tests/support/unit.h
+tests_unit_engine_test_inflight_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_inflight_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_session_SOURCES = tests/unit/engine/test_session.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_session_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_session_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_transaction_SOURCES = tests/unit/engine/test_transaction.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_transaction_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_transaction_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/data/debian-redis-7.0.conf
 endif

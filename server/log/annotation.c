@@ -19,7 +19,10 @@ _Static_assert(sizeof(XXH3_state_t) <= sizeof(struct annotation_chain), "the sta
 _Static_assert(_Alignof(XXH3_state_t) <= 64, "and is aligned");
 
 void annotation_chain_begin(struct annotation_chain *c, uint64_t previous) {
-    XXH3_64bits_reset_withSeed((XXH3_state_t *)(void *)c->state, previous);
+    XXH3_state_t *state = (XXH3_state_t *)(void *)c->state;
+    /* A reset keeps the secret when the state already has this seed, as stale stack bytes may pretend. */
+    XXH3_INITSTATE(state);
+    XXH3_64bits_reset_withSeed(state, previous);
 }
 
 void annotation_chain_update(struct annotation_chain *c, const void *p, size_t n) {

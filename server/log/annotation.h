@@ -41,7 +41,7 @@ struct annotation {
     uint64_t offset;              /* of the log, behind the stretch that this line closes */
     uint64_t durable;             /* offset that was durable when the line was written */
     uint64_t time_ms;             /* Unix time */
-    uint64_t previous;            /* BEGIN: chain value at the end of the increment before, 0 when there was none */
+    uint64_t previous;            /* BEGIN: chain value at the end of the increment before (of its head, if it has no more), 0 when there was none */
     struct changelog_history history;
     /* set by annotation_parse() */
     uint64_t chain;

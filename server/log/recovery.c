@@ -43,9 +43,10 @@ struct command {
     int64_t start, end;
 };
 
-/* Where a stretch begins whose end is not yet stated durable. */
+/* A stretch that is not yet stated durable. One that begins below the durable offset is, for that is the end of a stretch; a line that only states
+ * something begins where it ends. */
 struct unsynced {
-    uint64_t end_offset;
+    uint64_t begin_offset;
     size_t index;
     int64_t start;
 };
@@ -64,8 +65,9 @@ struct recovery {
     bool is_unanchored, has_begin;
     uint64_t begin_offset, lowest_offset;
     uint64_t stated_durable;  /* by good annotations and, after a fault, by genuine ones */
-    uint64_t chain;           /* of the last good annotation, when chain_is_known */
-    bool chain_is_known;
+    uint64_t chain;           /* of the last good annotation or head, when link_is_known */
+    bool link_is_known;
+    bool chain_is_known;      /* … and the log offset is too */
     bool pending_clean;       /* the last annotation was a clean seal */
     /* the last file before this one, where a gap is reported */
     size_t last_index;
@@ -83,6 +85,8 @@ struct scan {
     const char *path;
     bool ours, streaming, is_base;
     uint64_t key;
+    uint64_t before_chain;  /* at the end of the file before, if before_is_known */
+    bool before_is_known;
     int64_t stretch_start;
     struct command *commands; /* of the stretch */
     size_t command_count, command_cap;
@@ -181,7 +185,7 @@ static size_t survey_window(struct recovery *r, const char *p, size_t n, uint64_
 }
 
 /* Searches the file from byte `from` on. Returns how many genuine annotations stand there. */
-static size_t survey(struct recovery *r, const char *path, int64_t from, uint64_t key) {
+static size_t survey(struct recovery *r, const char *path, int64_t from, uint64_t key, bool is_fault_file) {
     int fd = r->fs->open(r->fs->ctx, path, O_RDONLY, 0);
     if (fd < 0)
         return 0;
@@ -193,7 +197,7 @@ static size_t survey(struct recovery *r, const char *path, int64_t from, uint64_
             break;
         from += got;
         size_t n = kept + (size_t)got;
-        found += survey_window(r, window, n, key, !r->stopped);
+        found += survey_window(r, window, n, key, is_fault_file);
         /* A line may stand across the windows; what it says twice does no harm. */
         kept = n < ANNOTATION_MAX_BYTES ? n : ANNOTATION_MAX_BYTES;
         memmove(window, window + n - kept, kept);
@@ -351,21 +355,27 @@ static bool has_hole(const struct scan *s, const struct group *g) {
 
 /* Keeps the stretch in mind until an annotation states it durable. When there are too many, neighbours are joined: what matters is where the first
  * begins. */
-static void note_unsynced(struct recovery *r, uint64_t end_offset, size_t index, int64_t start) {
+static void forget_synced(struct recovery *r) {
     size_t gone = 0;
-    while (gone < r->unsynced_count && r->unsynced[gone].end_offset <= r->stated_durable)
+    while (gone < r->unsynced_count && r->unsynced[gone].begin_offset < r->stated_durable)
         gone++;
+    if (gone == 0)
+        return;
     r->unsynced_count -= gone;
     memmove(r->unsynced, r->unsynced + gone, r->unsynced_count * sizeof *r->unsynced);
+}
+
+static void note_unsynced(struct recovery *r, uint64_t begin_offset, size_t index, int64_t start) {
+    forget_synced(r);
     if (r->unsynced_count == UNSYNCED_MAX) {
         for (size_t i = 0; i < UNSYNCED_MAX / 2; i++) {
             r->unsynced[i] = r->unsynced[2 * i];
-            r->unsynced[i].end_offset = r->unsynced[2 * i + 1].end_offset;
+            r->unsynced[i].begin_offset = r->unsynced[2 * i + 1].begin_offset;
         }
         r->unsynced_count = UNSYNCED_MAX / 2;
     }
-    if (end_offset > r->stated_durable)
-        r->unsynced[r->unsynced_count++] = (struct unsynced){end_offset, index, start};
+    if (begin_offset >= r->stated_durable)
+        r->unsynced[r->unsynced_count++] = (struct unsynced){begin_offset, index, start};
 }
 
 /* Applies the whole groups that stand behind the last annotation. Returns false when they end early, and why. */
@@ -380,8 +390,8 @@ static bool apply_tail(struct scan *s) {
         }
         if (apply_commands(s, g->first_command, g->commands) != 0)
             return false;
-        r->result.offset += g->bytes;
         note_unsynced(r, r->result.offset, s->index, s->stretch_start);
+        r->result.offset += g->bytes;
         s->good = g->end;
         s->has_log_bytes = true;
     }
@@ -395,7 +405,7 @@ static void end_of_trust(struct scan *s, enum record_kind kind, int64_t offset, 
     struct recovery *r = s->r;
     bool is_fault = reason != NULL;
     bool is_foreign = r->pending_clean && s->group_count > 0;
-    if ((is_fault || !is_foreign) && survey(r, s->path, s->stretch_start, s->key) > 0) {
+    if ((is_fault || !is_foreign) && survey(r, s->path, s->stretch_start, s->key, true) > 0) {
         stop(s, RECOVERY_TORN, offset, is_fault ? reason : "a sealed stretch lacks its annotation", false);
         name_key(s, 0);
         return;
@@ -414,7 +424,7 @@ static void end_of_trust(struct scan *s, enum record_kind kind, int64_t offset, 
 
 static void stop_stretch(struct scan *s, int64_t offset, const char *reason, bool hard) {
     /* The line that failed may itself be genuine and state what is durable. */
-    (void)survey(s->r, s->path, s->stretch_start, s->key);
+    (void)survey(s->r, s->path, s->stretch_start, s->key, true);
     stop(s, RECOVERY_TORN, offset, reason, hard);
     name_key(s, 0);
 }
@@ -422,21 +432,18 @@ static void stop_stretch(struct scan *s, int64_t offset, const char *reason, boo
 /* The first bytes of the log in this file must follow the last ones of the file before. */
 static bool take_begin(struct scan *s, const struct annotation *a) {
     struct recovery *r = s->r;
-    if (!r->chain_is_known) {
+    /* After an unclean stop (previous = 0) the log goes on at the offset that was recovered, with a chain of its own. */
+    bool links = a->previous == 0 || !s->before_is_known || a->previous == s->before_chain;
+    if (links && (!r->chain_is_known || a->offset == r->result.offset)) {
         r->result.offset = a->offset;
         return true;
     }
-    /* After an unclean stop the log goes on at the offset that was recovered, with a chain of its own. */
-    if (a->offset == r->result.offset && (a->previous == 0 || a->previous == r->chain))
-        return true;
     char text[160];
     snprintf(text, sizeof text, "the next increment begins at log offset %" PRIu64 ", this one ends at %" PRIu64, a->offset,
              r->result.offset);
-    bool overlaps = a->offset < r->result.offset;
+    bool overlaps = r->chain_is_known && a->offset < r->result.offset;
     struct scan before = {.r = r, .ours = true, .index = r->last_index, .good = r->last_bytes, .rr.size = r->last_bytes};
-    if ((a->fields & ANNOTATION_DURABLE) && a->durable > r->stated_durable)
-        r->stated_durable = a->durable;
-    (void)survey(r, s->path, s->stretch_start, s->key);
+    (void)survey(r, s->path, s->stretch_start, s->key, false);
     stop(&before, RECOVERY_TORN, r->last_bytes, text, overlaps);
     return false;
 }
@@ -453,7 +460,7 @@ static void take_fields(struct scan *s, const struct annotation *a) {
     if ((a->fields & ANNOTATION_DURABLE) && a->durable > r->stated_durable)
         r->stated_durable = a->durable;
     if (a->fields & ANNOTATION_OFFSET) {
-        note_unsynced(r, a->offset, s->index, s->stretch_start);
+        note_unsynced(r, r->result.offset, s->index, s->stretch_start);
         r->result.annotated = true;
         r->result.offset = a->offset;
         r->result.sealed_offset = a->offset;
@@ -518,6 +525,10 @@ static bool take_first_line(struct scan *s) {
             }
             s->ours = true;
             s->key = a.chain;
+            s->before_chain = r->chain;
+            s->before_is_known = r->link_is_known;
+            r->chain = a.chain;
+            r->link_is_known = true;
             r->result.last_chain = a.chain;
             r->result.last_key = a.chain;
             r->result.last_seq = a.seq;
@@ -558,7 +569,7 @@ static void take_comment(struct scan *s, int64_t start) {
 /* Groups go on where a commit of ours would have ended. */
 static void take_long_stretch(struct scan *s) {
     struct recovery *r = s->r;
-    if (survey(r, s->path, s->stretch_start, s->key) > 0) {
+    if (survey(r, s->path, s->stretch_start, s->key, true) > 0) {
         stop(s, RECOVERY_TORN, s->stretch_start, "a sealed stretch lacks its annotation", false);
         name_key(s, 0);
         return;
@@ -651,7 +662,7 @@ static void survey_file(struct recovery *r, const char *path) {
     bool is_head = rr.size > 0 && record_reader_next(&rr) == RECORD_COMMENT && annotation_parse(rr.comment, &a) == 0 &&
                    (a.fields & ANNOTATION_HEAD) && annotation_is_genuine(rr.comment, &a, a.chain);
     if (is_head) {
-        size_t found = survey(r, path, rr.at, a.chain);
+        size_t found = survey(r, path, rr.at, a.chain, false);
         r->is_hard |= found > 0 && r->in_foreign; /* we went on behind a file that was whole then */
     } else if (rr.size > 0)
         r->is_hard = true; /* another program went on behind the damage, or the head is damaged too */
@@ -680,7 +691,7 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
         /* An empty file of another program says nothing; any other ends our history. */
         if (s.has_log_bytes) {
             r->result.foreign_tail = true;
-            r->chain_is_known = false;
+            r->chain_is_known = r->link_is_known = false;
         } else {
             r->pending_clean = was_clean && index > 0;
         }
@@ -702,7 +713,7 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
 void recovery_finish(struct recovery *r, struct recovery_result *ret_result) {
     struct recovery_result *res = &r->result;
     res->durable = r->stated_durable;
-    note_unsynced(r, 0, 0, 0);
+    forget_synced(r);
     res->unsynced_index = r->unsynced_count > 0 ? r->unsynced[0].index : res->files;
     res->unsynced_bytes = r->unsynced_count > 0 ? r->unsynced[0].start : 0;
     if (r->stopped) {

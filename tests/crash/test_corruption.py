@@ -136,7 +136,9 @@ def make_aof(make_node, groups=30, sealed=True, **config):
 def test_a_flipped_bit_in_a_sealed_increment_is_refused_and_located(make_node, request):
     node, path, good = make_aof(make_node)
     manifest = node.path("appendonlydir", "appendonly.aof.manifest")
-    for n, bit in enumerate(sample_of_bits(good, 100, request, seed=3)):
+    # The last line seals the log and is itself the last group: damaged, it is a torn tail that the log reports and nothing hangs on.
+    seal = good.rindex(b"#HF:")
+    for n, bit in enumerate(b for b in sample_of_bits(good, 100, request, seed=3) if b // 8 < seal):
         with open(path, "wb") as f:
             f.write(flip(good, bit))
         status, text = run_tool("holdfast-check-aof", manifest)

@@ -6,7 +6,7 @@ import re
 from . import table
 
 KEYS = [b"a", b"b", b"c", b"d", b"{x}1", b"{x}2", b"", b"bin\x00\r\n\xff", b"a-rather-long-name-of-a-key-that-is-not-short-at-all", b"n"]
-WORDS = [b"foo", b"NX", b"help2", b"", b"*", b"a b", b"SET", b"\xff\x00", b"EX", b"16", b"maxmemory", b"string", b"reset2", b"x" * 130]
+WORDS = [b"foo", b"NX", b"help2", b"", b"*", b"a b", b"SET", b"\xff\x00", b"EX", b"16", b"maxclients", b"string", b"reset2", b"x" * 130]
 INTS = [b"0", b"1", b"-1", b"2", b"10", b"-10", b"100", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775806",
         b"-9223372036854775807"]
 BAD_INTS = [b"9223372036854775808", b"-9223372036854775809", b"abc", b"", b" 1", b"1 ", b"+1", b"01", b"-0", b"1.5", b"1e3", b"0x10", b"--1", b"-",

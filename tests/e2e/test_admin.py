@@ -244,6 +244,23 @@ def test_info_counts(make_node):
         assert [line for line in only.splitlines() if line.startswith("#")] == ["# CPU", "# Keyspace"]
 
 
+def test_latencies_of_commands(make_node):
+    n = make_node({"enable-debug-command": "yes"})
+    with n.client() as c:
+        for _ in range(9):
+            c.call("ECHO", "x")
+        c.call("DEBUG", "SLEEP", "0.05")
+        stats = n.info("latencystats")
+        p = dict(x.split("=") for x in stats["latency_percentiles_usec_debug"].split(","))
+        assert list(p) == ["p50", "p99", "p99.9"] and 50_000 <= float(p["p50"]) < 1_000_000
+        name, histogram = c.call("LATENCY", "HISTOGRAM", "echo", "nosuch")
+        assert name == b"echo" and histogram[:3] == [b"calls", 9, b"histogram_usec"] and histogram[3][-1] == 9
+        c.call("CONFIG", "SET", "latency-tracking", "no")
+        c.call("ECHO", "x")
+        assert c.call("LATENCY", "HISTOGRAM", "echo")[1][1] == 9
+        assert "latency_percentiles_usec_echo" not in n.info("latencystats")
+
+
 @pytest.mark.holdfast
 def test_identity(c):
     text = c.call("INFO", "server").decode()

@@ -24,7 +24,7 @@ def test_get_by_name_glob_and_many(c):
     assert len(flat) == 4 and set(flat[::2]) == {b"maxmemory", b"port"}
     assert c.call("CONFIG", "GET", "no-such-thing") == []
     assert list(c.config_get("MAXMEMORY").values()) == ["0"]
-    assert len(c.config_get("*")) > 100
+    assert len(c.config_get("*")) > 80
 
 
 # --- SET ---

@@ -1,11 +1,17 @@
 # Fuzz targets. To add fuzz_NAME.c: its name in FUZZERS, its libraries on a line below, and a directory corpus/NAME with at least one file.
 # --enable-fuzzing makes libFuzzer programs of them (`make fuzzers`; tests/long/50-fuzz runs them); other builds run their corpora in `make check`.
 FUZZERS = \
+	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_glob \
 	tests/fuzz/fuzz_lzf \
+	tests/fuzz/fuzz_rdb \
+	tests/fuzz/fuzz_restore \
 	tests/fuzz/fuzz_resp
+tests_fuzz_fuzz_config_LDADD = $(FUZZ_MAIN) $(ENGINE_LIBS)
 tests_fuzz_fuzz_glob_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
+tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
+tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_resp_LDADD = $(FUZZ_MAIN) $(PROTO_LIBS)
 
 check_PROGRAMS += $(FUZZERS)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
@@ -377,6 +378,43 @@ static void test_budget(void **state) {
     assert_int_equal(files_in(p), 0);
 }
 
+/* An orphan could put its older snapshot in the place of a newer one. */
+static void test_the_child_dies_with_its_parent(void **state) {
+    struct place *p = *state;
+    int ends[2];
+    pid_t pid = 0;
+    common_fill(p->ks, 5000);
+    p->o.rdb.key_delay_us = 10000;
+    assert_int_equal(pipe(ends), 0);
+    pid_t parent = fork();
+    assert_true(parent >= 0);
+    if (parent == 0) {
+        if (snapshot_start(p->children, fs_posix(), p->path, p->ks, &p->o, NULL, on_done, p) == 0)
+            pid = child_pid(p->children);
+        ssize_t n = write(ends[1], &pid, sizeof pid);
+        _exit(n == (ssize_t)sizeof pid ? (int)(sleep(60) & 1) : 1);
+    }
+    assert_int_equal(read(ends[0], &pid, sizeof pid), sizeof pid);
+    assert_true(pid > 0);
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(kill(pid, 0), 0);
+    kill(parent, SIGKILL);
+    assert_int_equal(waitpid(parent, NULL, 0), parent);
+    /* The orphan may stay a zombie where nobody reaps: then it has no memory map. */
+    char path[64], text[8];
+    snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
+    bool alive = true;
+    for (int i = 0; alive && i < 500; i++) {
+        FILE *f = fopen(path, "r");
+        alive = f != NULL && fgets(text, sizeof text, f) != NULL && strncmp(text, "0 ", 2) != 0;
+        if (f != NULL)
+            fclose(f);
+        usleep(10000);
+    }
+    assert_false(alive);
+}
+
 static void gather_line(void *arg, enum log_level level, const char *line) {
     (void)level;
     buf_append_cstr(arg, line);
@@ -427,6 +465,7 @@ int main(void) {
         C(test_a_killed_child_is_an_error),
         C(test_a_failing_child_says_why),
         C(test_budget),
+        C(test_the_child_dies_with_its_parent),
         cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
