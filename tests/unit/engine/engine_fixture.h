@@ -271,12 +271,12 @@ static inline struct node *node_create(unsigned io_threads) {
 static inline void node_destroy(struct node *n) {
     if (n->cursor != NULL)
         changelog_cursor_destroy(n->cursor);
+    settings_destroy(n->settings); /* it frees the strings in the engine's options */
     engine_destroy(n->engine);
     keyspace_destroy(n->ks);
     io_pool_destroy(n->io);
     changelog_destroy(n->log);
     info_destroy(n->info);
-    settings_destroy(n->settings);
     loop_destroy(n->loop);
     mem_free(n);
 }
