@@ -562,6 +562,28 @@ static void test_large_replies_arrive(void **state) {
     close(a);
 }
 
+/* What comes behind QUIT is read by nobody and must not wake the loop, however slowly the peer reads. */
+static void test_input_behind_quit(void **state) {
+    struct node *n = *state;
+    int a = peer(n);
+    ask(a, "BLOB 900000");
+    ask(a, "QUIT");
+    cycle(n), cycle(n);
+    ask(a, "TRACE never");
+    cycle(n);
+    assert_int_equal(engine_client_count(n->engine), 1);
+    assert_int_equal(loop_run_once(n->loop, 0), 0);
+    size_t bytes = 0;
+    for (int i = 0; i < 100; i++) {
+        bytes += strlen(got(a));
+        cycle(n);
+    }
+    assert_true(bytes >= 900011 + 5);
+    assert_string_equal(n->trace, "");
+    assert_int_equal(engine_client_count(n->engine), 0);
+    close(a);
+}
+
 /* ---- doors ---- */
 
 static void test_authentication(void **state) {
@@ -696,6 +718,7 @@ int main(void) {
         T(test_reply_modes),
         T(test_output_limit),
         T(test_large_replies_arrive),
+        T(test_input_behind_quit),
         T(test_authentication),
         T(test_bounds_before_authentication),
         T(test_maxclients),
