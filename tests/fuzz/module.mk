@@ -2,11 +2,15 @@
 # --enable-fuzzing makes libFuzzer programs of them (`make fuzzers`; tests/long/50-fuzz runs them); other builds run their corpora in `make check`.
 FUZZERS = \
 	tests/fuzz/fuzz_glob \
+	tests/fuzz/fuzz_intset \
+	tests/fuzz/fuzz_listpack \
 	tests/fuzz/fuzz_lzf \
 	tests/fuzz/fuzz_rdb \
 	tests/fuzz/fuzz_restore \
 	tests/fuzz/fuzz_resp
 tests_fuzz_fuzz_glob_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
+tests_fuzz_fuzz_intset_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
+tests_fuzz_fuzz_listpack_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
