@@ -131,6 +131,14 @@ static void getset_run(struct call *c) {
     string_propagate_set(c, key.key, c->argv[2], KEYSPACE_NO_DEADLINE);
 }
 
+/* SET reads its key only with GET or a condition on the value. */
+static int set_get_keys(const struct slice *argv, int argc, struct key_positions *ret_keys) {
+    struct set_options o;
+    bool reads = set_options_parse(argv, argc, 3, SET_GRAMMAR_SET, &o) == 0 && (o.get || o.condition >= SET_IFEQ);
+    key_positions_add(ret_keys, 1, reads ? KEY_RW | KEY_ACCESS | KEY_UPDATE : KEY_OW | KEY_UPDATE);
+    return 0;
+}
+
 static const struct command rows[] = {
     {.name = "set",
      .group = "string",
@@ -139,6 +147,7 @@ static const struct command rows[] = {
      .flags = COMMAND_WRITE | COMMAND_DENYOOM,
      .acl = ACL_STRING,
      .keys = {ROW_KEY(KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS)},
+     .get_keys = set_get_keys,
      .run = set_run},
     {.name = "setnx",
      .group = "string",

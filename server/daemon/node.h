@@ -20,8 +20,7 @@
 
 struct node_options {
     int64_t port, tcp_backlog, databases, io_threads, unixsocketperm, socket_mark_id, accepts_per_cycle;
-    char *unixsocket, *unixsocketgroup, *pidfile, *logfile, *syslog_ident, *proc_title_template, *ignore_warnings;
-    char *server_cpulist;
+    char *unixsocket, *unixsocketgroup, *pidfile, *logfile, *syslog_ident, *proc_title_template;
     int loglevel, log_format, log_timestamp_format, syslog_facility, supervised, oom_score_adj, shutdown_on_sigint,
         shutdown_on_sigterm;
     bool daemonize, always_show_logo, set_proc_title, disable_thp, syslog_enabled, crash_log_enabled,
@@ -90,6 +89,8 @@ void node_install_signals(struct node *n);
 void node_install_crash_handler(void);
 void node_check_system(struct node *n);
 void node_set_title(struct node *n);
+/* The title that a template with {variables} gives: 0, or -1 for an unknown variable or an open brace. */
+int node_format_title(const struct node *n, struct slice format, char *dst, size_t dst_bytes);
 void node_set_oom_score(struct node *n);
 int node_raise_file_limit(struct node *n);
 /* The signals that came since the last call, as bits 1 << signo. */

@@ -65,6 +65,23 @@ static int apply_purge_thread(void *ctx, struct buf *error) {
     return -1;
 }
 
+static int check_title(void *ctx, struct slice text, int64_t number, struct buf *error) {
+    (void)number;
+    char title[256];
+    if (node_format_title(ctx, text, title, sizeof title) == 0)
+        return 0;
+    buf_append_cstr(error, "template format is invalid or contains unknown variables");
+    return -1;
+}
+
+static int apply_title(void *ctx, struct buf *error) {
+    (void)error;
+    struct node *n = ctx;
+    if (n->running)
+        node_set_title(n);
+    return 0;
+}
+
 /* ---- dir ---- */
 
 static int set_dir(void *ctx, const struct slice *argv, int argc, bool append, struct buf *error) {
@@ -300,6 +317,12 @@ static const struct setting rows[] = {
      .flags = SETTING_IMMUTABLE,
      .initial = "yes",
      .offset = FIELD(set_proc_title)},
+    {.name = "proc-title-template",
+     .type = SETTING_STRING,
+     .initial = "{title} {listen-addr} {server-mode}",
+     .offset = FIELD(proc_title_template),
+     .check = check_title,
+     .apply = apply_title},
     {.name = "always-show-logo",
      .type = SETTING_BOOL,
      .flags = SETTING_IMMUTABLE,

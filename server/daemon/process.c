@@ -136,19 +136,56 @@ void node_remember_argv(int argc, char **argv) {
     process_argv_bytes = (size_t)(end - argv[0]);
 }
 
+static void title_variable(const struct node *n, struct slice name, struct buf *out, bool *ret_known) {
+    const char *bind = n->options.bind_count > 0 ? n->options.binds[0] : "*";
+    *ret_known = true;
+    if (slice_is(name, "title"))
+        buf_append_cstr(out, "holdfast-server");
+    else if (slice_is(name, "listen-addr") && n->options.port != 0)
+        buf_printf(out, "%s:%d", bind[0] == '-' ? bind + 1 : bind, (int)n->options.port);
+    else if (slice_is(name, "listen-addr") || slice_is(name, "unixsocket"))
+        buf_append_cstr(out, n->options.unixsocket);
+    else if (slice_is(name, "port"))
+        buf_printf(out, "%d", (int)n->options.port);
+    else if (slice_is(name, "tls-port"))
+        buf_append_cstr(out, "0");
+    else if (slice_is(name, "config-file"))
+        buf_append_cstr(out, settings_file(n->settings));
+    else
+        *ret_known = slice_is(name, "server-mode"); /* empty on a node of its own */
+}
+
+int node_format_title(const struct node *n, struct slice format, char *dst, size_t dst_bytes) {
+    struct buf out = BUF_INIT;
+    int rc = 0;
+    for (size_t i = 0; i < format.n && rc == 0;) {
+        if (format.p[i] != '{') {
+            buf_append_char(&out, format.p[i++]);
+            continue;
+        }
+        const char *close = memchr(format.p + i, '}', format.n - i);
+        bool known = false;
+        if (close != NULL)
+            title_variable(n, slice_of(format.p + i + 1, (size_t)(close - format.p) - i - 1), &out, &known);
+        if (!known)
+            rc = -1;
+        else
+            i = (size_t)(close - format.p) + 1;
+    }
+    while (out.len > 0 && out.data[out.len - 1] == ' ')
+        out.len--;
+    if (rc == 0)
+        snprintf(dst, dst_bytes, "%.*s", (int)out.len, out.data ? out.data : "");
+    buf_deinit(&out);
+    return rc;
+}
+
 /* The title replaces the command line in place and is cut to its length. */
 void node_set_title(struct node *n) {
-    if (!n->options.set_proc_title || process_argv == NULL)
+    char title[256];
+    if (!n->options.set_proc_title || process_argv == NULL ||
+        node_format_title(n, slice_cstr(n->options.proc_title_template), title, sizeof title) != 0)
         return;
-    char title[256], address[128];
-    const char *bind = n->options.bind_count > 0 ? n->options.binds[0] : "*";
-    if (bind[0] == '-')
-        bind++;
-    if (n->options.port != 0)
-        snprintf(address, sizeof address, "%s:%d", bind, (int)n->options.port);
-    else
-        snprintf(address, sizeof address, "%s", n->options.unixsocket);
-    snprintf(title, sizeof title, "holdfast-server %s", address);
     size_t len = strlen(title);
     if (len + 1 > process_argv_bytes)
         len = process_argv_bytes - 1;

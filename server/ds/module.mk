@@ -4,6 +4,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \
 	server/ds/lzf.c server/ds/lzf.h \
+	server/ds/ordered_tree.c server/ds/ordered_tree.h \
 	server/ds/packed.h \
 	server/ds/table.c server/ds/table.h
 
@@ -29,4 +30,9 @@ tests_unit_ds_test_intset_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_intset_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 tests_unit_ds_test_listpack_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_listpack_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/ds/test_ordered_tree
+TESTS += tests/unit/ds/test_ordered_tree
+tests_unit_ds_test_ordered_tree_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_ordered_tree_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 endif

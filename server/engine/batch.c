@@ -78,7 +78,7 @@ static void after_read(struct engine *e, struct client *cl) {
     if (pending > e->input_peak[0])
         e->input_peak[0] = pending;
     bool over = pending > (uint64_t)e->options.client_query_buffer_limit;
-    over = over || (!cl->authenticated && cl->in_cap > ENGINE_UNAUTHENTICATED_BYTES);
+    over = over || (!cl->authenticated && pending >= ENGINE_UNAUTHENTICATED_BYTES);
     if (over && cl->read_error == 0) {
         struct buf b = BUF_INIT;
         client_describe(cl, &b);
@@ -87,6 +87,8 @@ static void after_read(struct engine *e, struct client *cl) {
         e->stats.query_limit_closes++;
         client_close_asap(cl);
     }
+    if (cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED))
+        client_update_reading(cl);
 }
 
 /* ---- parsing ---- */
@@ -174,16 +176,15 @@ static bool parse_input(struct client *cl, struct group *g) {
 
 /* ---- execution ---- */
 
+/* The requests of a client that cannot go on are forgotten, and its input goes back to the first of them. What an I/O
+ * thread parsed may be spread over several groups: a later group must not move the input forward again. */
 static void rewind_client(struct group *g, int from, struct client *cl) {
-    bool first = true;
     for (int i = from; i < g->n; i++) {
         if (g->requests[i].cl != cl)
             continue;
-        if (first) {
+        if (g->requests[i].start < cl->in_pos) {
             cl->in_pos = g->requests[i].start;
-            resp_parser_deinit(&cl->parser);
-            resp_parser_init(&cl->parser);
-            first = false;
+            resp_parser_reset(&cl->parser);
         }
         g->requests[i].cl = NULL;
     }
@@ -207,8 +208,11 @@ static void run_group(struct engine *e, struct group *g) {
         return;
     if (g->n > 1)
         prefetch_group(e, g);
-    e->tracking = changelog_is_active(e->log) && changelog_holds(e->log);
-    e->log_full = changelog_is_full(e->log);
+    engine_note_log_state(e);
+    if (e->batch_groups++ > 0) { /* a long batch must not stop the clock */
+        e->now_ms = clock_wall_ms();
+        keyspace_set_now_ms(e->ks, e->now_ms);
+    }
     for (int i = 0; i < g->n; i++) {
         struct request *r = &g->requests[i];
         struct client *cl = r->cl;
@@ -227,7 +231,7 @@ static void run_group(struct engine *e, struct group *g) {
 }
 
 /* What is left to do for a client once its requests have run: more input, errors, the end of the stream. */
-static void settle_client(struct engine *e, struct client *cl) {
+static void settle_client(struct client *cl) {
     if (cl->parse_error != NULL && !(cl->flags & STOPPED)) {
         protocol_error(cl, cl->parse_error);
         cl->parse_error = NULL;
@@ -237,9 +241,13 @@ static void settle_client(struct engine *e, struct client *cl) {
     if (cl->read_error != 0 && !(cl->flags & CLIENT_CLOSE_ASAP)) {
         if (cl->read_error != CLIENT_READ_EOF)
             log_verbose("Reading from client id=%llu: %s", (unsigned long long)cl->id, strerror(-cl->read_error));
-        client_close_asap(cl);
+        /* Who has closed one direction only is still owed the replies that are held or did not fit yet. */
+        if (cl->read_error == CLIENT_READ_EOF && !outq_empty(&cl->out) &&
+            !(cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)))
+            client_close_after_reply(cl);
+        else
+            client_close_asap(cl);
     }
-    (void)e;
 }
 
 static bool can_read(const struct client *cl) {
@@ -303,18 +311,36 @@ static void batch_with_threads(struct engine *e, struct client **clients, size_t
     }
 }
 
+/* All that are ready, but for those whose requests an outer batch is working on: their turn is later. */
+static size_t take_ready(struct engine *e, struct client **ret_clients) {
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < e->ready_count; i++) {
+        struct client *cl = e->ready[i];
+        if (cl->pinned) {
+            e->ready[kept++] = cl;
+            continue;
+        }
+        cl->in_ready = 0;
+        ret_clients[n++] = cl;
+    }
+    e->ready_count = kept;
+    return n;
+}
+
 void engine_batch(struct engine *e) {
     size_t n = e->ready_count;
     if (n == 0)
         return;
     /* Clients that become ready meanwhile (resumed ones) go to the next batch. */
     struct client **clients = mem_alloc(n * sizeof(struct client *));
-    memcpy(clients, e->ready, n * sizeof(struct client *));
-    e->ready_count = 0;
-    for (size_t i = 0; i < n; i++)
-        clients[i]->in_ready = 0;
+    n = take_ready(e, clients);
+    struct client **outer = e->batch;
+    const size_t outer_count = e->batch_count;
+    e->batch = clients;
+    e->batch_count = n;
+    e->batch_groups = 0;
     keyspace_set_now_ms(e->ks, e->now_ms);
-    if (e->io != NULL && n > 1 && io_pool_threads(e->io) > 1) {
+    if (e->io != NULL && n > 1 && e->busy_depth == 0 && io_pool_threads(e->io) > 1) {
         batch_with_threads(e, clients, n);
     } else {
         for (size_t i = 0; i < n; i++) {
@@ -330,7 +356,8 @@ void engine_batch(struct engine *e) {
     }
     run_group(e, e->group);
     for (size_t i = 0; i < n; i++)
-        settle_client(e, clients[i]);
+        settle_client(clients[i]);
+    e->batch = outer;
+    e->batch_count = outer_count;
     mem_free(clients);
-    e->tracking = false;
 }

@@ -17,6 +17,7 @@ static void enter(struct client *cl, struct client_block *b, uint64_t flag) {
     HF_ASSERT(cl->block == NULL);
     cl->block = b;
     cl->flags |= flag;
+    b->index = e->blocked_count;
     if (e->blocked_count == e->blocked_cap) {
         e->blocked_cap = e->blocked_cap ? e->blocked_cap * 2 : 16;
         e->blocked = mem_realloc(e->blocked, e->blocked_cap * sizeof(struct client *));
@@ -26,13 +27,11 @@ static void enter(struct client *cl, struct client_block *b, uint64_t flag) {
 
 static void leave(struct client *cl) {
     struct engine *e = cl->engine;
-    for (size_t i = 0; i < e->blocked_count; i++) {
-        if (e->blocked[i] == cl) {
-            e->blocked[i] = e->blocked[--e->blocked_count];
-            break;
-        }
-    }
     struct client_block *b = cl->block;
+    e->blocked[b->index] = NULL;
+    e->blocked_left++;
+    if (b->timer != 0)
+        loop_timer_remove(e->loop, b->timer);
     if (b->ops != NULL && b->ops->free != NULL)
         b->ops->free(b->state);
     mem_free(b->postponed);
@@ -46,19 +45,49 @@ void block_drop(struct client *cl) {
         leave(cl);
 }
 
+/* Places of those who left, once they are half of all. */
+static void compact(struct engine *e) {
+    if (e->walking_blocked || e->blocked_left * 2 < e->blocked_count)
+        return;
+    size_t k = 0;
+    for (size_t i = 0; i < e->blocked_count; i++) {
+        if (e->blocked[i] == NULL)
+            continue;
+        e->blocked[k] = e->blocked[i];
+        e->blocked[k]->block->index = k;
+        k++;
+    }
+    e->blocked_count = k;
+    e->blocked_left = 0;
+}
+
 /* The client goes on: what it sent meanwhile is worked off in the next batch. */
 static void resume(struct client *cl) {
     leave(cl);
+    client_update_reading(cl);
     client_note_ready(cl);
     client_note_output(cl);
     loop_dont_wait(cl->engine->loop);
+}
+
+/* The cycle that the timer causes looks at who may go on. */
+static int64_t on_deadline(struct loop *loop, uint64_t id, void *arg) {
+    (void)loop, (void)id;
+    struct client_block *b = arg;
+    b->timer = 0;
+    return -1;
 }
 
 void call_block(struct call *c, const struct client_block_ops *ops, void *state, int64_t timeout_ms) {
     struct client_block *b = mem_calloc(1, sizeof *b);
     b->ops = ops;
     b->state = state;
-    b->deadline_us = timeout_ms > 0 ? clock_mono_us() + timeout_ms * 1000 : 0;
+    int64_t us;
+    if (timeout_ms > 0 && !__builtin_mul_overflow(timeout_ms, 1000, &us) &&
+        !__builtin_add_overflow(us, clock_mono_us(), &b->deadline_us))
+        b->timer = loop_timer_add(c->engine->loop, timeout_ms, on_deadline, b);
+    else
+        b->deadline_us = 0; /* later than any clock */
     enter(c->client, b, CLIENT_BLOCKED);
 }
 
@@ -66,10 +95,9 @@ bool call_must_not_block(const struct call *c) {
     return (c->client->flags & (CLIENT_IN_EXEC | CLIENT_INTERNAL)) != 0 || c->engine->in_exec;
 }
 
-void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc, bool canonical) {
+void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc) {
     struct client_block *b = mem_calloc(1, sizeof *b);
     b->postponed = owned_request_create(cmd, argv, argc);
-    b->postponed_canonical = canonical;
     enter(cl, b, CLIENT_PAUSED);
 }
 
@@ -86,20 +114,21 @@ static void run_postponed(struct client *cl) {
 void block_check_all(struct engine *e) {
     if (e->blocked_count == 0)
         return;
+    engine_note_log_state(e);
     int64_t now_us = clock_mono_us();
     if (e->pause_until_ms != 0 && now_us / 1000 >= e->pause_until_ms)
         engine_unpause_clients(e);
-    /* A client may leave the array while it is walked: what moves into its place is seen in the next pass at the
-     * latest. */
-    for (size_t i = e->blocked_count; i-- > 0;) {
-        if (i >= e->blocked_count)
-            continue;
+    /* In the order in which they began to wait. Who begins to wait meanwhile is asked in the next cycle. */
+    const bool outer = e->walking_blocked;
+    e->walking_blocked = true;
+    const size_t n = e->blocked_count;
+    for (size_t i = 0; i < n; i++) {
         struct client *cl = e->blocked[i];
-        struct client_block *b = cl->block;
-        if (cl->flags & CLIENT_CLOSE_ASAP)
+        if (cl == NULL || (cl->flags & CLIENT_CLOSE_ASAP))
             continue;
+        struct client_block *b = cl->block;
         if (b->ops == NULL) {
-            if (e->pause_until_ms == 0 && !changelog_is_full(e->log))
+            if (e->pause_until_ms == 0 && !e->log_full)
                 run_postponed(cl);
             continue;
         }
@@ -110,6 +139,8 @@ void block_check_all(struct engine *e) {
             resume(cl);
         }
     }
+    e->walking_blocked = outer;
+    compact(e);
 }
 
 bool engine_unblock(struct engine *e, struct client *cl, bool with_error) {
@@ -127,7 +158,7 @@ bool engine_unblock(struct engine *e, struct client *cl, bool with_error) {
 size_t engine_blocked_clients(const struct engine *e) {
     size_t n = 0;
     for (size_t i = 0; i < e->blocked_count; i++)
-        n += (e->blocked[i]->flags & CLIENT_BLOCKED) != 0;
+        n += e->blocked[i] != NULL && (e->blocked[i]->flags & CLIENT_BLOCKED) != 0;
     return n;
 }
 

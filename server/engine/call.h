@@ -37,7 +37,6 @@ struct call {
     bool failed;           /* an error was replied */
     uint8_t propagate;     /* enum call_propagation */
     uint64_t redacted;     /* bit i: logs show argv[i] as "(redacted)"; see call_redact() */
-    bool saw_in_flight;    /* looked at a key whose change is not released: the reply waits */
 };
 
 /* The context given with the command's row. */

@@ -116,6 +116,7 @@ void client_close_after_reply(struct client *cl) {
     if (cl->flags & CLIENT_INTERNAL)
         return;
     cl->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    client_update_reading(cl); /* what nobody reads must not wake the loop */
     client_note_output(cl);
 }
 
@@ -141,7 +142,12 @@ static void set_events(struct client *cl, unsigned events) {
         client_close_asap(cl);
 }
 
-void client_set_readable(struct client *cl, bool on) {
+void client_update_reading(struct client *cl) {
+    bool on = (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)) == 0;
+    if ((cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)) && cl->in_len - cl->in_pos >= ENGINE_WAITING_INPUT_BYTES)
+        on = false;
+    if (cl->mark_count > 0 && outq_pending(&cl->out) >= ENGINE_HELD_OUTPUT_BYTES)
+        on = false;
     set_events(cl, on ? cl->watched_events | LOOP_READABLE : cl->watched_events & ~LOOP_READABLE);
 }
 
@@ -257,6 +263,8 @@ static void after_write(struct client *cl, bool *keep) {
         break;
     }
     client_check_output_limit(cl);
+    if (cl->mark_count > 0 || !(cl->watched_events & LOOP_READABLE))
+        client_update_reading(cl);
 }
 
 void engine_write_clients(struct engine *e) {
@@ -298,8 +306,12 @@ enum client_class client_class(const struct client *cl) {
 void client_check_output_limit(struct client *cl) {
     struct engine *e = cl->engine;
     size_t held = outq_memory(&cl->out);
-    if (held <= OUTQ_CHUNK_BYTES * 2 || cl->conn == NULL || (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_PRIMARY)))
+    if (cl->conn == NULL || (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_PRIMARY)))
         return;
+    if (held <= OUTQ_CHUNK_BYTES * 2) {
+        cl->soft_limit_since_us = 0;
+        return;
+    }
     if (held > e->output_peak[0])
         e->output_peak[0] = held;
     const int64_t hard = e->options.output_limit[client_class(cl)].hard_bytes;
@@ -326,8 +338,9 @@ void client_check_output_limit(struct client *cl) {
 }
 
 size_t client_memory_bytes(const struct client *cl) {
-    return sizeof *cl + cl->in_cap + outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) +
-           transaction_memory(cl) + (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
+    return sizeof *cl + cl->in_cap + resp_parser_memory(&cl->parser) + outq_memory(&cl->out) +
+           cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
+           (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
            (cl->name ? strlen(cl->name) + 1 : 0);
 }
 

@@ -93,6 +93,7 @@ struct client {
     /* lists (engine) */
     uint32_t index;                 /* in the engine's array of clients */
     uint8_t in_ready, in_write, watched_events, write_outcome;
+    uint8_t pinned; /* > 0: an outer batch or command holds its requests; see engine_serve_while_busy() */
     bool io_more;                /* an I/O thread's parse stopped for lack of room */
     struct group *io_group;      /* where an I/O thread puts parsed requests */
     const char *parse_error;     /* of the input in hand, replied once what precedes it has run */

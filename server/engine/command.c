@@ -66,8 +66,7 @@ struct command_entry *command_table_find(const struct command_table *t, struct s
         struct command_entry *e = t->cells[i];
         if (e == NULL)
             return NULL;
-        const char *own = e->row->name;
-        if (strncasecmp(own, name.p, name.n) == 0 && own[name.n] == '\0')
+        if (slice_is(name, e->row->name))
             return e;
     }
 }
@@ -120,7 +119,8 @@ static uint32_t derive_acl(uint32_t flags, uint32_t acl) {
 static void derive_keys(struct command_entry *e) {
     const struct command *row = e->row;
     int first = 0, last = 0, step = 0;
-    bool movable = row->get_keys != NULL;
+    /* A function that only tells the flags of keys whose places the specs give does not make them movable. */
+    bool movable = row->get_keys != NULL && !(row->keys[0].flags & KEY_VARIABLE_FLAGS);
     for (int i = 0; i < COMMAND_KEY_SPECS_MAX && row->keys[i].begin != KEY_BEGIN_NONE; i++) {
         const struct key_spec *k = &row->keys[i];
         if (k->begin != KEY_BEGIN_INDEX || k->find != KEY_FIND_RANGE || (k->flags & (KEY_INCOMPLETE))) {

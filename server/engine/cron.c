@@ -13,6 +13,7 @@ void engine_after_wake(struct engine *e) {
     e->now_us = clock_mono_us();
     e->now_ms = clock_wall_ms();
     keyspace_set_now_ms(e->ks, e->now_ms);
+    engine_note_log_state(e);
 }
 
 void engine_before_sleep(struct engine *e) {
@@ -20,14 +21,44 @@ void engine_before_sleep(struct engine *e) {
         inflight_prune(&e->inflight, changelog_released(e->log));
     block_check_all(e);
     engine_write_clients(e);
-    if (e->closing_count > 0)
+    if (e->closing_count > 0 && e->busy_depth == 0)
         engine_free_closed(e);
     if (e->ready_count > 0)
         loop_dont_wait(e->loop);
 }
 
+static void pin(struct engine *e, const struct call *running, int by) {
+    for (size_t i = 0; i < e->batch_count; i++)
+        e->batch[i]->pinned = (uint8_t)(e->batch[i]->pinned + by);
+    running->client->pinned = (uint8_t)(running->client->pinned + by);
+}
+
+/* From inside a command (DEBUG RELOAD) this is a cycle within a cycle: the requests of the outer group stay where they
+ * are, so their clients are left alone, nobody is freed, and what the engine knows of the running command comes back
+ * afterwards. */
 void engine_serve_while_busy(struct engine *e) {
+    struct call *running = e->call;
+    if (running == NULL) {
+        loop_run_once(e->loop, 0);
+        return;
+    }
+    struct group *group = e->group;
+    const bool in_exec = e->in_exec, exec_wrote = e->exec_wrote, log_active = e->log_active;
+    const uint64_t read_offset = e->read_offset;
+    pin(e, running, 1);
+    e->busy_depth++;
+    e->group = mem_calloc(1, sizeof *e->group);
+    e->in_exec = e->exec_wrote = false;
     loop_run_once(e->loop, 0);
+    mem_free(e->group);
+    e->group = group;
+    e->in_exec = in_exec;
+    e->exec_wrote = exec_wrote;
+    e->log_active = log_active;
+    e->read_offset = read_offset;
+    e->call = running;
+    e->busy_depth--;
+    pin(e, running, -1);
 }
 
 /* ---- expiry ---- */
@@ -54,7 +85,8 @@ static void expire(struct engine *e, int64_t period_ms) {
 
 static void check_client(struct engine *e, struct client *cl) {
     int64_t idle_us = e->now_us - cl->last_active_us;
-    if (e->options.timeout_s > 0 && !(cl->flags & (CLIENT_REPLICA | CLIENT_PRIMARY | CLIENT_BLOCKED | CLIENT_PUBSUB)) &&
+    if (e->options.timeout_s > 0 &&
+        !(cl->flags & (CLIENT_REPLICA | CLIENT_PRIMARY | CLIENT_BLOCKED | CLIENT_PAUSED | CLIENT_PUBSUB)) &&
         idle_us > e->options.timeout_s * 1000000) {
         log_verbose("Closing idle client");
         client_close_asap(cl);

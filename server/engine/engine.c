@@ -148,7 +148,7 @@ void engine_accept(struct engine *e, struct conn *c) {
             return;
         }
     }
-    client_set_readable(client_create(e, c), true);
+    client_update_reading(client_create(e, c));
 }
 
 struct client *engine_client_create_internal(struct engine *e) {
@@ -239,7 +239,9 @@ size_t engine_watched_keys(const struct engine *e) {
 void engine_set_loading(struct engine *e, bool loading, bool async) {
     e->loading = loading;
     e->async_loading = loading && async;
-    keyspace_set_expiry(e->ks, loading ? KEYSPACE_EXPIRE_IGNORE : KEYSPACE_EXPIRE_DELETE);
+    keyspace_set_expiry(e->ks, loading                  ? KEYSPACE_EXPIRE_IGNORE
+                               : e->pause_until_ms != 0 ? KEYSPACE_EXPIRE_HIDE
+                                                        : KEYSPACE_EXPIRE_DELETE);
 }
 
 bool engine_loading(const struct engine *e) {

@@ -46,7 +46,7 @@ struct engine_options {
     int64_t maxmemory;          /* bytes, or -N for N% */
     int64_t maxmemory_clients;  /* bytes, or -N for N% of maxmemory */
     int maxmemory_policy;       /* enum keyspace_policy */
-    int64_t maxmemory_samples;
+    int64_t maxmemory_samples, maxmemory_tenacity; /* tenacity 0–100: how long one eviction may hold the loop */
     int64_t lfu_log_factor, lfu_decay_time;
     bool lazy_evict, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
     int64_t hz;

@@ -16,12 +16,15 @@
 #include "server/engine/client.h"
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
+#include "server/engine/inflight.h"
 
 #define ENGINE_GROUP_REQUESTS 64
 #define ENGINE_GROUP_ARGS 512
 #define ENGINE_READ_BYTES 16384
 #define ENGINE_UNAUTHENTICATED_BYTES 65536
 #define ENGINE_INLINE_MAX_BYTES 65536
+#define ENGINE_WAITING_INPUT_BYTES 65536    /* of a client that waits: then it is not read any more */
+#define ENGINE_HELD_OUTPUT_BYTES (1024 * 1024) /* of replies that are held */
 #define ENGINE_HOOKS_MAX 4
 #define ENGINE_ERROR_CODES_MAX 128
 
@@ -67,31 +70,10 @@ struct client_block {
     const struct client_block_ops *ops; /* NULL: paused */
     void *state;
     int64_t deadline_us;             /* monotonic, 0 = none */
+    uint64_t timer;                  /* wakes the loop at the deadline */
+    size_t index;                    /* in e->blocked */
     struct owned_request *postponed; /* of a paused client */
-    bool postponed_canonical;
 };
-
-/* Keys whose change is appended but not released: hash of (database, key) → offset, exact up to 64-bit hash collisions,
- * which only hold a reply longer. Open addressing; a ring in order of offsets prunes it. */
-struct inflight {
-    struct inflight_cell {
-        uint64_t key, offset; /* key 0 = empty */
-    } * cells;
-    size_t mask, count;
-    struct inflight_cell *ring;
-    size_t ring_mask, ring_head, ring_count;
-    uint64_t all_offset; /* a change of whole databases */
-};
-void inflight_init(struct inflight *f);
-void inflight_deinit(struct inflight *f);
-void inflight_put(struct inflight *f, uint64_t key, uint64_t offset);
-/* Offset that a reader of the key must wait for; 0 if none. */
-uint64_t inflight_offset(const struct inflight *f, uint64_t key);
-void inflight_prune(struct inflight *f, uint64_t released);
-static inline uint64_t inflight_key(unsigned db, uint64_t hash) {
-    uint64_t k = hash ^ ((uint64_t)db * 0x9e3779b97f4a7c15u);
-    return k ? k : 1;
-}
 
 struct pending_command { /* of call_propagate() */
     unsigned db;
@@ -126,11 +108,16 @@ struct engine {
     uint64_t next_client_id;
     struct client **ready, **writing, **closing;
     size_t ready_count, ready_cap, writing_count, writing_cap, closing_count, closing_cap;
-    struct client **blocked;
-    size_t blocked_count, blocked_cap;
+    struct client **blocked; /* in the order of blocking; NULL where one has left */
+    size_t blocked_count, blocked_cap, blocked_left;
     char **in_pool; /* input buffers of ENGINE_READ_BYTES */
     size_t in_pool_count, in_pool_cap;
     struct group *group;
+    struct client **batch; /* clients of the batch that is running */
+    size_t batch_count;
+    unsigned batch_groups; /* groups it has run */
+    unsigned busy_depth;   /* cycles that run inside a command */
+    bool walking_blocked;
     struct group **io_groups; /* one a ready client while I/O threads parse */
     size_t io_groups_cap;
     struct outq sink; /* where replies go that nobody reads */
@@ -193,7 +180,8 @@ void client_note_output(struct client *cl); /* there may be something to write *
 void client_note_ready(struct client *cl);  /* there is input to work on */
 void client_check_output_limit(struct client *cl);
 void client_read_event(struct loop *loop, int fd, unsigned events, void *arg);
-void client_set_readable(struct client *cl, bool on);
+/* Stops or resumes reading: from who is leaving, who waits with much input in hand, whose held replies are many. */
+void client_update_reading(struct client *cl);
 void engine_free_closed(struct engine *e);
 void engine_update_marks(struct client *cl, uint64_t from, uint64_t offset);
 void engine_write_clients(struct engine *e);
@@ -209,6 +197,8 @@ void engine_reply_error(struct client *cl, const char *text);
 bool engine_evict(struct engine *e); /* false: over the limit and nothing may go */
 
 /* ---- propagate.c ---- */
+/* Looks at what the change log wants now: are replies held (e->tracking), do writes wait (e->log_full)? */
+void engine_note_log_state(struct engine *e);
 void engine_log_request(struct engine *e, struct client *cl, const struct call *c, struct slice raw);
 void engine_log_exec_begin(struct engine *e);
 void engine_log_exec_end(struct engine *e);
@@ -225,7 +215,7 @@ void transaction_touch_all(struct engine *e, int db);
 size_t transaction_memory(const struct client *cl);
 
 /* ---- block.c ---- */
-void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc, bool canonical);
+void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc);
 void block_check_all(struct engine *e);
 void block_drop(struct client *cl);
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "server/base/assert.h"
@@ -93,6 +94,22 @@ static int apply_lazy(void *ctx, struct buf *error) {
                                  e->options.lazy_server_del};
     keyspace_set_lazy(e->ks, &lazy);
     return 0;
+}
+
+/* At run time the descriptors must be there at once; at start the daemon asks for them and reduces the number where the system refuses. */
+static int check_maxclients(void *ctx, struct slice text, int64_t number, struct buf *error) {
+    const struct engine *e = ctx;
+    (void)text;
+    struct rlimit limit;
+    const int64_t own = 32;
+    if (e->ks == NULL || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)(number + own))
+        return 0;
+    struct rlimit more = {(rlim_t)(number + own), limit.rlim_max > (rlim_t)(number + own) ? limit.rlim_max : (rlim_t)(number + own)};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        return 0;
+    buf_printf(error, "The operating system is not able to handle the specified number of clients, try with %lld",
+               (long long)limit.rlim_cur - (long long)own);
+    return -1;
 }
 
 static int check_requirepass(void *ctx, struct slice text, int64_t number, struct buf *error) {
@@ -197,7 +214,7 @@ static const struct setting rows[] = {
      .initial = "10000",
      .min = 1,
      .max = UINT32_MAX,
-     .offset = FIELD(maxclients)},
+     .offset = FIELD(maxclients), .check = check_maxclients},
     {.name = "timeout", .type = SETTING_INT, .initial = "0", .min = 0, .max = INT32_MAX, .offset = FIELD(timeout_s)},
     {.name = "tcp-keepalive",
      .type = SETTING_INT,
@@ -249,6 +266,12 @@ static const struct setting rows[] = {
      .min = 1,
      .max = 64,
      .offset = FIELD(maxmemory_samples)},
+    {.name = "maxmemory-eviction-tenacity",
+     .type = SETTING_INT,
+     .initial = "10",
+     .min = 0,
+     .max = 100,
+     .offset = FIELD(maxmemory_tenacity)},
     {.name = "lfu-log-factor",
      .type = SETTING_INT,
      .initial = "10",

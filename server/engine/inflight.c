@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "server/engine/engine_int.h"
+#include "server/engine/inflight.h"
 
 #include <string.h>
 

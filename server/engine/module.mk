@@ -14,7 +14,7 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/engine.h \
 	server/engine/engine_int.h \
 	server/engine/engine_settings.c \
-	server/engine/inflight.c \
+	server/engine/inflight.c server/engine/inflight.h \
 	server/engine/info.c \
 	server/engine/info.h \
 	server/engine/latency.c \
@@ -33,11 +33,16 @@ server_engine_libengine_a_SOURCES = \
 
 if HAVE_CMOCKA
 engine_unit_tests = \
+	tests/unit/engine/test_command \
+	tests/unit/engine/test_hold \
+	tests/unit/engine/test_inflight \
 	tests/unit/engine/test_info \
 	tests/unit/engine/test_latency \
+	tests/unit/engine/test_session \
 	tests/unit/engine/test_settings \
 	tests/unit/engine/test_settings_rewrite \
-	tests/unit/engine/test_slowlog
+	tests/unit/engine/test_slowlog \
+	tests/unit/engine/test_transaction
 check_PROGRAMS += $(engine_unit_tests)
 TESTS += $(engine_unit_tests)
 tests_unit_engine_test_info_SOURCES = tests/unit/engine/test_info.c tests/support/unit.h
@@ -56,5 +61,20 @@ tests_unit_engine_test_settings_rewrite_LDADD = $(SUPPORT_LIBS) $(ENGINE_LIBS) $
 tests_unit_engine_test_slowlog_SOURCES = tests/unit/engine/test_slowlog.c tests/support/unit.h
 tests_unit_engine_test_slowlog_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_slowlog_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_command_SOURCES = tests/unit/engine/test_command.c tests/support/unit.h
+tests_unit_engine_test_command_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_command_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_hold_SOURCES = tests/unit/engine/test_hold.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_hold_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_hold_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_inflight_SOURCES = tests/unit/engine/test_inflight.c tests/support/unit.h
+tests_unit_engine_test_inflight_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_inflight_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_session_SOURCES = tests/unit/engine/test_session.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_session_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_session_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_transaction_SOURCES = tests/unit/engine/test_transaction.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_transaction_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_transaction_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/data/debian-redis-7.0.conf
 endif

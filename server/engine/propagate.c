@@ -15,6 +15,16 @@
  * that the keyspace removes by itself is a DEL of its own, before the command that met it. SELECT precedes a command
  * whose database is not the log's current one. */
 
+void engine_note_log_state(struct engine *e) {
+    bool holds = changelog_is_active(e->log) && changelog_holds(e->log);
+    /* Changes so far were to be released in their own cycle and were not tracked; now they are not: whoever reads waits
+     * for all of them. */
+    if (holds && !e->tracking && changelog_appended(e->log) > changelog_released(e->log))
+        e->inflight.all_offset = changelog_appended(e->log);
+    e->tracking = holds;
+    e->log_full = changelog_is_full(e->log);
+}
+
 static void append_cstr(struct engine *e, const char *s) {
     changelog_append(e->log, s, strlen(s));
 }
@@ -85,11 +95,8 @@ static void record_in_flight(struct engine *e, struct client *cl) {
 }
 
 void engine_log_request(struct engine *e, struct client *cl, const struct call *c, struct slice raw) {
-    if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0)) {
-        if (!e->in_exec)
-            e->changed_count = 0;
+    if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0))
         return;
-    }
     if (c->propagate == CALL_PROPAGATE_OWN) {
         log_own(e);
     } else {

@@ -210,8 +210,12 @@ void transaction_touch_all(struct engine *e, int db) {
                 continue;
             struct keyref key = {slice_of(w->key, w->key_len), w->hash, 0};
             key = keyspace_key(e->ks, key.key);
-            if (keyspace_peek(e->ks, w->db, &key) != NULL)
-                for (size_t i = 0; i < w->count; i++)
+            const struct entry *now = keyspace_peek(e->ks, w->db, &key);
+            if (now == NULL)
+                continue;
+            bool due = entry_deadline_ms(now) >= 0 && entry_deadline_ms(now) <= keyspace_now_ms(e->ks);
+            for (size_t i = 0; i < w->count; i++)
+                if (!(due && w->watchers[i].was_due))
                     w->watchers[i].cl->flags |= CLIENT_DIRTY_CAS;
         }
 }
@@ -317,6 +321,9 @@ static void cmd_exec(struct call *c) {
             call_error(c, "EXECABORT Transaction discarded because of previous errors.");
         else
             resp_null_array(c->w);
+        /* The failure tells that a watched key changed, which may be in flight still. */
+        if (c->engine->tracking)
+            c->engine->read_offset = changelog_appended(c->engine->log);
         transaction_discard(cl);
         return;
     }

@@ -9,10 +9,13 @@ server_store_libstore_a_SOURCES = \
 	server/store/lazyfree.c \
 	server/store/scan.c \
 	server/store/type.c server/store/type.h \
-	server/store/value.c server/store/value.h
+	server/store/value.c server/store/value.h \
+	server/store/zset.c server/store/zset.h
 
 check_PROGRAMS += tests/bench/keyspace_bench
 tests_bench_keyspace_bench_LDADD = $(STORE_LIBS)
+check_PROGRAMS += tests/bench/collections_bench
+tests_bench_collections_bench_LDADD = $(STORE_LIBS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/store/test_deadline tests/unit/store/test_eviction tests/unit/store/test_keyspace
@@ -25,4 +28,8 @@ tests_unit_store_test_eviction_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_store_test_keyspace_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_keyspace.c
 tests_unit_store_test_keyspace_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_keyspace_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_zset
+TESTS += tests/unit/store/test_zset
+tests_unit_store_test_zset_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_zset_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif

@@ -6,7 +6,7 @@ import re
 from . import table
 
 KEYS = [b"a", b"b", b"c", b"d", b"{x}1", b"{x}2", b"", b"bin\x00\r\n\xff", b"a-rather-long-name-of-a-key-that-is-not-short-at-all", b"n"]
-WORDS = [b"foo", b"NX", b"help2", b"", b"*", b"a b", b"SET", b"\xff\x00", b"EX", b"16", b"maxmemory", b"string", b"reset2", b"x" * 130]
+WORDS = [b"foo", b"NX", b"help2", b"", b"*", b"a b", b"SET", b"\xff\x00", b"EX", b"16", b"maxclients", b"string", b"reset2", b"x" * 130]
 INTS = [b"0", b"1", b"-1", b"2", b"10", b"-10", b"100", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775806",
         b"-9223372036854775807"]
 BAD_INTS = [b"9223372036854775808", b"-9223372036854775809", b"abc", b"", b" 1", b"1 ", b"+1", b"01", b"-0", b"1.5", b"1e3", b"0x10", b"--1", b"-",
@@ -240,7 +240,9 @@ class Generator:
         while True:
             g, _ = self.pick()
             if g.name not in ("COMMAND", "{word}"):
-                return g.make(self)
+                argv = g.make(self)
+                if len(argv) > 1:  # 7.0 wants one argument more than newer servers
+                    return argv
 
     def make_range(self):
         return self.rng.choice((b"-inf", b"+inf", b"(1", b"1", b"(5", b"10", b"abc", b"(", b"-5"))

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -87,6 +88,11 @@ static const struct setting rows[] = {
 
 static char directory[64], path[96];
 
+static void clean_up(void) {
+    (void)unlink(path);
+    (void)rmdir(directory);
+}
+
 static struct settings *load(struct options *o, struct buf *error) {
     struct settings *s = settings_create();
     memset(o, 0, sizeof *o);
@@ -147,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                  access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
         (void)fs_posix()->mkdir(NULL, directory, 0700);
         snprintf(path, sizeof path, "%s/f.conf", directory);
+        (void)atexit(clean_up);
     }
     const uint8_t *zero = size > 0 ? memchr(data, '\0', size) : NULL;
     struct slice text = slice_of(data, zero != NULL ? (size_t)(zero - data) : size);
