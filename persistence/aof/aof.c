@@ -409,8 +409,10 @@ static void state_durable(struct aof *aof, int64_t now) {
     if (now - aof->statement_checked_ms < 1000)
         return;
     aof->statement_checked_ms = now;
-    if (f == NULL || !f->has_begun || d->syncing || d->writing_thread || d->written != d->sealed || d->write_error != 0 ||
-        d->broken || d->cut_pending || d->durable != d->written || f->stated_durable >= d->durable)
+    if (d->syncing || d->writing_thread || d->written != d->sealed || d->write_error != 0 || d->broken || d->cut_pending ||
+        d->durable != d->written)
+        return;
+    if (f == NULL || !f->has_begun || f->stated_durable >= d->durable) /* its file is no thread's now */
         return;
     struct aof_statement st = {.durable = d->durable,
                                .history = changelog_history(aof->cl),

@@ -203,7 +203,8 @@ static int renew_log(struct aof *aof, const struct recovery_result *rec) {
         for (size_t i = 0; i < aof->manifest.count; i++)
             if (aof->manifest.entries[i].type == AOF_FILE_INCR)
                 drop = aof->manifest.entries[i].name;
-    return aof_add_increment(aof, drop, 0);
+    uint64_t link = drop != NULL ? rec->link_before_last : rec->link;
+    return aof_add_increment(aof, drop, rec->foreign_tail ? 0 : link);
 }
 
 /* Before the node serves: runs the machine until the first base is installed or its child works. */

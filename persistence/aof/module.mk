@@ -9,10 +9,21 @@ persistence_aof_libaof_a_SOURCES = \
 	persistence/aof/writer.c persistence/aof/writer.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/aof/test_aof_sim
-TESTS += tests/unit/aof/test_aof_sim
-tests_unit_aof_test_aof_sim_SOURCES = tests/unit/aof/test_aof_sim.c tests/unit/aof/sim_node.c tests/unit/aof/sim_node.h \
-	tests/support/simdisk.c tests/support/simdisk.h tests/support/simdisk_int.h tests/support/simdisk_medium.c tests/support/unit.h
+AOF_TESTS = tests/unit/aof/test_aof_sim tests/unit/aof/test_aof_damage tests/unit/aof/test_aof_files tests/unit/aof/test_manifest
+check_PROGRAMS += $(AOF_TESTS)
+TESTS += $(AOF_TESTS)
+# The node in miniature brings its own clock and threads, in front of those of the base library.
+AOF_SIM_SOURCES = tests/unit/aof/sim_node.c tests/unit/aof/sim_node.h tests/support/unit.h
+tests_unit_aof_test_aof_sim_SOURCES = tests/unit/aof/test_aof_sim.c $(AOF_SIM_SOURCES)
 tests_unit_aof_test_aof_sim_CPPFLAGS = $(UNIT_CPPFLAGS)
-tests_unit_aof_test_aof_sim_LDADD = $(AOF_LIBS) $(CMOCKA_LIBS)
+tests_unit_aof_test_aof_sim_LDADD = $(SUPPORT_LIBS) $(AOF_LIBS) $(CMOCKA_LIBS)
+tests_unit_aof_test_aof_damage_SOURCES = tests/unit/aof/test_aof_damage.c $(AOF_SIM_SOURCES)
+tests_unit_aof_test_aof_damage_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_aof_test_aof_damage_LDADD = $(SUPPORT_LIBS) $(AOF_LIBS) $(CMOCKA_LIBS)
+tests_unit_aof_test_aof_files_SOURCES = tests/unit/aof/test_aof_files.c tests/support/unit.h
+tests_unit_aof_test_aof_files_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_aof_test_aof_files_LDADD = $(SUPPORT_LIBS) $(AOF_LIBS) $(CMOCKA_LIBS)
+tests_unit_aof_test_manifest_SOURCES = tests/unit/aof/test_manifest.c tests/support/unit.h
+tests_unit_aof_test_manifest_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_aof_test_manifest_LDADD = $(SUPPORT_LIBS) $(AOF_LIBS) $(CMOCKA_LIBS)
 endif

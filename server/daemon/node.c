@@ -149,6 +149,7 @@ void node_destroy(struct node *n) {
     if (n == NULL)
         return;
     node_close_listeners(n);
+    settings_destroy(n->settings); /* it frees strings in the options of those who follow */
     persist_destroy(n->persist);
     engine_destroy(n->engine);
     keyspace_destroy(n->ks);
@@ -156,7 +157,6 @@ void node_destroy(struct node *n) {
     worker_destroy(n->worker);
     changelog_destroy(n->log);
     info_destroy(n->info);
-    settings_destroy(n->settings);
     for (int i = 0; i < n->options.bind_count; i++)
         mem_free(n->options.binds[i]);
     loop_waker_destroy(n->signal_waker);

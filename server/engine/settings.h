@@ -77,6 +77,7 @@ struct setting {
 struct settings;
 
 struct settings *settings_create(void);
+/* Frees the strings in the registered structs, too: it comes before the end of those. */
 void settings_destroy(struct settings *s);
 /* Adds rows (borrowed) over the struct at base; sets its fields to the defaults. ctx is passed to the callbacks. */
 void settings_register(struct settings *s, const struct setting *rows, size_t count, void *base, void *ctx);

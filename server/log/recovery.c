@@ -94,6 +94,7 @@ struct scan {
     size_t group_count, group_cap;
     bool in_multi;
     size_t multi_first; /* command index of the MULTI */
+    uint64_t group_bytes; /* while streaming: of the group under way */
     int64_t good;       /* end of the last good group */
     bool has_log_bytes;
     int64_t progress_at;
@@ -156,13 +157,11 @@ static void name_key(struct scan *s, size_t from_command) {
 
 /* ---- the survey ------------------------------------------------------------------------------------------------ */
 
-/* Takes the genuine annotations in p[0..n), each beginning at a line's begin. Returns how many. */
+/* Takes the genuine annotations in p[0..n), wherever they stand: the byte before one may be the damaged one. Returns how many. */
 static size_t survey_window(struct recovery *r, const char *p, size_t n, uint64_t key, bool is_fault_file) {
     size_t found = 0;
     const char *end = p + n;
     for (const char *at = p; (at = memmem(at, (size_t)(end - at), "#HF:", 4)) != NULL; at += 4) {
-        if (at != p && at[-1] != '\n')
-            continue;
         size_t room = (size_t)(end - at);
         const char *newline = memchr(at, '\n', room < ANNOTATION_MAX_BYTES ? room : ANNOTATION_MAX_BYTES);
         struct annotation a;
@@ -301,12 +300,15 @@ static int stream(struct scan *s, int64_t start) {
     collect(s, start);
     if (was_in_multi || s->in_multi)
         s->multi_first = 0; /* the group is not collected */
-    s->r->result.offset += (uint64_t)(s->rr.at - start);
+    s->group_bytes += (uint64_t)(s->rr.at - start);
     s->has_log_bytes = true;
     if (apply(s, &s->commands[0]) != 0)
         return -1;
-    if (!s->in_multi)
+    if (!s->in_multi) {
+        s->r->result.offset += s->group_bytes;
+        s->group_bytes = 0;
         s->good = s->rr.at;
+    }
     record_reader_drop(&s->rr);
     s->command_count = s->group_count = 0;
     s->stretch_start = s->rr.at;
@@ -553,6 +555,11 @@ static void take_comment(struct scan *s, int64_t start) {
             stop(s, RECOVERY_CORRUPT, start, "an annotation line in a file without a head", true);
         return;
     }
+    bool is_time = line.n >= 4 && memcmp(line.p, "#TS:", 4) == 0;
+    if (s->ours && !s->streaming && !is_time) {
+        end_of_trust(s, RECORD_BAD, start, "a comment line that neither Holdfast nor Redis writes");
+        return;
+    }
     uint64_t seconds;
     if (line.n > 4 && memcmp(line.p, "#TS:", 4) == 0 && num_parse_u64(slice_of(line.p + 4, line.n - 4), &seconds) == 0 &&
         seconds < UINT64_MAX / 1000) {
@@ -703,7 +710,10 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
         r->result.last_index = index;
         r->result.last_bytes = s.good;
         r->result.last_is_empty = s.ours && !s.has_log_bytes;
+        r->result.link_before_last = s.before_is_known ? s.before_chain : 0;
     }
+    if (r->stopped && r->result.fault.index != index)
+        r->chain = s.before_chain; /* its head does not count */
     r->result.clean = s.ours && r->pending_clean && !r->stopped && !r->result.foreign_tail;
     record_reader_close(&s.rr);
     mem_free(s.commands);
@@ -713,6 +723,7 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
 void recovery_finish(struct recovery *r, struct recovery_result *ret_result) {
     struct recovery_result *res = &r->result;
     res->durable = r->stated_durable;
+    res->link = r->link_is_known ? r->chain : 0;
     forget_synced(r);
     res->unsynced_index = r->unsynced_count > 0 ? r->unsynced[0].index : res->files;
     res->unsynced_bytes = r->unsynced_count > 0 ? r->unsynced[0].start : 0;

@@ -70,6 +70,8 @@ struct recovery_result {
     int64_t last_bytes;          /* good bytes of it */
     uint64_t last_chain, last_key, last_seq;
     bool last_is_empty;          /* it is ours and holds no bytes of the log */
+    uint64_t link;               /* what the BEGIN line of an increment behind the last file links to; 0: nothing */
+    uint64_t link_before_last;   /* the same if the last file is taken away */
     uint64_t last_time_ms;       /* last time seen in an annotation or #TS line */
     /* Where the bytes begin that no annotation states durable: file and byte. unsynced_index = files when there are none known. */
     size_t unsynced_index;

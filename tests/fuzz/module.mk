@@ -1,6 +1,7 @@
 # Fuzz targets. To add fuzz_NAME.c: its name in FUZZERS, its libraries on a line below, and a directory corpus/NAME with at least one file.
 # --enable-fuzzing makes libFuzzer programs of them (`make fuzzers`; tests/long/50-fuzz runs them); other builds run their corpora in `make check`.
 FUZZERS = \
+	tests/fuzz/fuzz_aof \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_glob \
 	tests/fuzz/fuzz_lzf \
@@ -8,6 +9,7 @@ FUZZERS = \
 	tests/fuzz/fuzz_restore \
 	tests/fuzz/fuzz_resp
 tests_fuzz_fuzz_config_LDADD = $(FUZZ_MAIN) $(ENGINE_LIBS)
+tests_fuzz_fuzz_aof_LDADD = $(FUZZ_MAIN) $(SUPPORT_LIBS) $(AOF_LIBS)
 tests_fuzz_fuzz_glob_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)

@@ -46,7 +46,9 @@ static void run_echo(struct call *c) {
 
 static void run_set(struct call *c) {
     struct keyref key = call_key(c, 1);
-    keyspace_put(c->ks, c->db, &key, value_string(c->argv[2]), KEYSPACE_NO_DEADLINE);
+    struct rbuf *taken = call_take_argument(c, c->argv[2]);
+    struct value v = taken != NULL ? value_string_rbuf_take(taken) : value_string(c->argv[2]);
+    keyspace_put(c->ks, c->db, &key, v, KEYSPACE_NO_DEADLINE);
     call_changed(c, &key, NOTIFY_STRING, "set");
     resp_ok(c->w);
 }
@@ -271,12 +273,12 @@ static inline struct node *node_create(unsigned io_threads) {
 static inline void node_destroy(struct node *n) {
     if (n->cursor != NULL)
         changelog_cursor_destroy(n->cursor);
+    settings_destroy(n->settings); /* it frees the strings in the engine's options */
     engine_destroy(n->engine);
     keyspace_destroy(n->ks);
     io_pool_destroy(n->io);
     changelog_destroy(n->log);
     info_destroy(n->info);
-    settings_destroy(n->settings);
     loop_destroy(n->loop);
     mem_free(n);
 }
