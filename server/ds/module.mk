@@ -3,6 +3,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
 	server/ds/lzf.c server/ds/lzf.h \
 	server/ds/ordered_tree.c server/ds/ordered_tree.h \
+	server/ds/slab.c server/ds/slab.h \
 	server/ds/table.c server/ds/table.h
 
 if HAVE_CMOCKA
@@ -23,4 +24,8 @@ check_PROGRAMS += tests/unit/ds/test_ordered_tree
 TESTS += tests/unit/ds/test_ordered_tree
 tests_unit_ds_test_ordered_tree_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_ordered_tree_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/ds/test_slab
+TESTS += tests/unit/ds/test_slab
+tests_unit_ds_test_slab_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_slab_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 endif

@@ -185,6 +185,12 @@ bool call_arg_deadline(struct call *c, int i, int64_t unit_ms, bool absolute, bo
     return true;
 }
 
+struct rbuf *call_take_argument(struct call *c, struct slice argument) {
+    if (c->large == NULL || argument.p != c->large->data || argument.n != c->large->len)
+        return NULL;
+    return rbuf_ref(c->large);
+}
+
 /* ---- keys ---- */
 
 struct keyref call_key(const struct call *c, int i) {

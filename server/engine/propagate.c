@@ -80,7 +80,22 @@ static void close_group(struct engine *e) {
         changelog_end_group(e->log);
 }
 
+/* A large argument goes to the log at once, without a detour. */
+static void append_large_argv(struct engine *e, const struct slice *argv, int argc) {
+    char header[RESP_HEADER_BYTES];
+    changelog_append(e->log, header, (size_t)(resp_put_header(header, '*', (uint64_t)argc) - header));
+    for (int i = 0; i < argc; i++) {
+        changelog_append(e->log, header, (size_t)(resp_put_header(header, '$', argv[i].n) - header));
+        changelog_append(e->log, argv[i].p, argv[i].n);
+        changelog_append(e->log, "\r\n", 2);
+    }
+}
+
 static void append_argv(struct engine *e, const struct slice *argv, int argc) {
+    if (argv[argc - 1].n >= ENGINE_LARGE_BYTES) {
+        append_large_argv(e, argv, argc);
+        return;
+    }
     struct buf b = BUF_INIT;
     resp_append_command(&b, argv, argc);
     changelog_append(e->log, b.data, b.len);

@@ -73,7 +73,7 @@ def _config_line(name, value):
     if isinstance(value, bool):
         value = "yes" if value else "no"
     value = str(value)
-    return f'{name} {value if value else chr(34) * 2}\n'
+    return f'{name} {value if value else chr(34) * 2}\n'  # a value with blanks is several; quote it if it is one
 
 
 class Node:
