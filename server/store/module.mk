@@ -5,6 +5,7 @@ server_store_libstore_a_SOURCES = \
 	server/store/entry.c server/store/entry.h server/store/entry_int.h \
 	server/store/eviction.c \
 	server/store/expiry.c \
+	server/store/fields.c server/store/fields.h \
 	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
 	server/store/lazyfree.c \
 	server/store/scan.c \
@@ -32,4 +33,8 @@ check_PROGRAMS += tests/unit/store/test_zset
 TESTS += tests/unit/store/test_zset
 tests_unit_store_test_zset_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_zset_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_fields
+TESTS += tests/unit/store/test_fields
+tests_unit_store_test_fields_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_fields_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
