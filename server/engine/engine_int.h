@@ -169,7 +169,6 @@ struct engine {
     int64_t pause_until_ms;
     bool pause_all;
     uint64_t maxmemory_bytes;
-    int64_t eviction_since_us;
     struct error_code error_codes[ENGINE_ERROR_CODES_MAX];
     int error_code_count;
     struct {
