@@ -145,7 +145,8 @@ static int save_abort(struct save *s) {
 
 static int save_progress(struct save *s) {
     uint64_t at = rdb_writer_offset(s->w);
-    const uint64_t every = s->o->key_delay_us > 0 ? 1 : PROGRESS_KEYS; /* a save slowed down for a test is watched closely */
+    const uint64_t every =
+        s->o->key_delay_us > 0 ? 1 : PROGRESS_KEYS; /* a save slowed down for a test is watched closely */
     if (s->keys - s->progress_keys < every && at - s->progress_bytes < PROGRESS_BYTES)
         return 0;
     s->progress_keys = s->keys;

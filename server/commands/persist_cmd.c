@@ -50,6 +50,10 @@ static void cmd_bgsave(struct call *c) {
         }
     }
     enum child_kind running = child_running(p->children);
+    struct aof_stats aof;
+    aof_stats(p->aof, &aof);
+    if (running == CHILD_NONE && aof.rewrite_in_progress)
+        running = CHILD_AOF_REWRITE; /* it prepares its increment: the fork is next */
     if (running == CHILD_SNAPSHOT) {
         call_error(c, "ERR Background save already in progress");
     } else if (running != CHILD_NONE || call_must_not_block(c)) {
