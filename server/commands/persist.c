@@ -120,7 +120,9 @@ const char *persist_refusal(struct persist *p) {
 const struct children *persist_children(const struct persist *p) {
     return p->children;
 }
-const bool *persist_compresses(const struct persist *p) { return &p->options.rdbcompression; }
+const bool *persist_compresses(const struct persist *p) {
+    return &p->options.rdbcompression;
+}
 void persist_set_worker(struct persist *p, struct worker *worker) {
     p->parts.worker = worker;
 }

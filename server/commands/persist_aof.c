@@ -247,7 +247,8 @@ struct aof *persist_make_aof(struct persist *p) {
     return aof_create(p->parts.fs, p->log, &o, &cb);
 }
 
-/* The increments are made by a thread, later: what can be known at once about the directory is asked here, so that CONFIG SET says it. */
+/* The increments are made by a thread, later: what can be known at once about the directory is asked here, so that
+ * CONFIG SET says it. */
 static int check_directory(struct persist *p, struct buf *error) {
     const struct fs *fs = p->parts.fs;
     char path[1200];

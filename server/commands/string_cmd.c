@@ -45,13 +45,16 @@ bool string_value(struct call *c, struct slice argument, struct value *ret_value
         *ret_value = value_string(argument);
         return true;
     }
-    struct rbuf *r = rbuf_try_create(argument.n);
+    struct rbuf *r = call_take_argument(c, argument);
     if (r == NULL) {
-        string_error_memory(c);
-        return false;
+        r = rbuf_try_create(argument.n);
+        if (r == NULL) {
+            string_error_memory(c);
+            return false;
+        }
+        memcpy(r->data, argument.p, argument.n);
+        r->len = argument.n;
     }
-    memcpy(r->data, argument.p, argument.n);
-    r->len = argument.n;
     *ret_value = value_string_rbuf_take(r);
     return true;
 }

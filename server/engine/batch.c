@@ -21,6 +21,47 @@
 
 /* ---- reading ---- */
 
+/* The pending request's last argument is large: what came of it moves to a block of its own, and the rest is read
+ * there. Only between batches, when no group holds requests of the client. */
+static void begin_large(struct client *cl) {
+    const struct resp_parser *p = &cl->parser;
+    if (!resp_parser_pending(p) || p->multibulk != 1 || p->bulk_len < ENGINE_LARGE_BYTES ||
+        (cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)))
+        return;
+    const size_t len = (size_t)p->bulk_len, from = cl->in_pos + p->scanned, there = cl->in_len - from;
+    const size_t cap = len + 2 < ENGINE_LARGE_CREDIT_BYTES ? len + 2 : ENGINE_LARGE_CREDIT_BYTES;
+    if (there > cap)
+        return; /* nearly all of it came with one read */
+    cl->large = rbuf_try_create(cap);
+    if (cl->large == NULL) {
+        cl->read_error = -ENOMEM;
+        return;
+    }
+    memcpy(cl->large->data, cl->in + from, there);
+    cl->large->len = there;
+    cl->large_len = len;
+    cl->in_len = from;
+}
+
+/* Room for more of a large argument: as much as what has arrived makes credible. */
+static void prepare_large(struct client *cl) {
+    struct rbuf *old = cl->large;
+    if (old->len < old->cap)
+        return;
+    size_t cap = old->cap * 8;
+    if (cap > cl->large_len + 2)
+        cap = cl->large_len + 2;
+    struct rbuf *r = rbuf_try_create(cap);
+    if (r == NULL) {
+        cl->read_error = -ENOMEM;
+        return;
+    }
+    memcpy(r->data, old->data, old->len);
+    r->len = old->len;
+    rbuf_unref(old);
+    cl->large = r;
+}
+
 /* A buffer with room to read into: from the pool, or grown as far as the request in hand needs and what already came
  * makes credible. */
 static void prepare_input(struct client *cl) {
@@ -29,6 +70,12 @@ static void prepare_input(struct client *cl) {
         cl->in = e->in_pool_count > 0 ? e->in_pool[--e->in_pool_count] : mem_alloc(ENGINE_READ_BYTES);
         cl->in_cap = ENGINE_READ_BYTES;
         cl->in_len = cl->in_pos = 0;
+        return;
+    }
+    if (cl->large == NULL)
+        begin_large(cl);
+    if (cl->large != NULL) {
+        prepare_large(cl);
         return;
     }
     size_t pending = cl->in_len - cl->in_pos;
@@ -52,15 +99,19 @@ static void prepare_input(struct client *cl) {
 }
 
 static void read_input(struct client *cl) {
-    size_t room = cl->in_cap - cl->in_len;
+    struct rbuf *large = cl->large;
+    size_t room = large != NULL ? large->cap - large->len : cl->in_cap - cl->in_len;
     cl->read_bytes = 0;
     if (room == 0 || cl->read_error != 0)
         return;
     if (!cl->authenticated && room > ENGINE_UNAUTHENTICATED_BYTES - ENGINE_READ_BYTES)
         room = ENGINE_UNAUTHENTICATED_BYTES - ENGINE_READ_BYTES;
-    ssize_t n = conn_read(cl->conn, cl->in + cl->in_len, room);
+    ssize_t n = conn_read(cl->conn, large != NULL ? large->data + large->len : cl->in + cl->in_len, room);
     if (n > 0) {
-        cl->in_len += (size_t)n;
+        if (large != NULL)
+            large->len += (size_t)n;
+        else
+            cl->in_len += (size_t)n;
         cl->read_bytes = (size_t)n;
         cl->net_in += (uint64_t)n;
     } else if (n != -EAGAIN) {
@@ -74,7 +125,7 @@ static void after_read(struct engine *e, struct client *cl) {
         e->stats.net_in += cl->read_bytes;
         e->stats.reads++;
     }
-    size_t pending = cl->in_len - cl->in_pos;
+    size_t pending = cl->in_len - cl->in_pos + (cl->large != NULL ? cl->large->len : 0);
     if (pending > e->input_peak[0])
         e->input_peak[0] = pending;
     bool over = pending > (uint64_t)e->options.client_query_buffer_limit;
@@ -120,6 +171,26 @@ static void resolve(struct engine *e, struct request *r) {
     }
 }
 
+/* The request whose last argument was read into a block of its own, once all of it is there. */
+static bool take_large(struct client *cl, struct group *g) {
+    if (cl->large->len < cl->large_len + 2)
+        return true;
+    if (g->n == ENGINE_GROUP_REQUESTS)
+        return false;
+    struct resp_request req;
+    cl->large->len = cl->large_len;
+    if (!resp_parser_finish(&cl->parser, cl->in + cl->in_pos, slice_of(cl->large->data, cl->large_len), &req)) {
+        cl->read_error = -ENOMEM;
+        return true;
+    }
+    struct request *r = &g->requests[g->n++];
+    cl->in_pos += req.consumed;
+    *r = (struct request){.cl = cl, .argv = req.argv, .argc = req.argc, .start = cl->in_pos, .large = cl->large};
+    cl->large = NULL;
+    resolve(cl->engine, r);
+    return false; /* the arguments stand in the parser until its next call */
+}
+
 /* Cuts requests of one client into g until the group or the input is at its end. Touches only the client and g: an I/O
  * thread may run it. Returns false when g is full. */
 static bool parse_input(struct client *cl, struct group *g) {
@@ -131,6 +202,8 @@ static bool parse_input(struct client *cl, struct group *g) {
     }
     int mine = 0;
     cl->parse_error = NULL;
+    if (cl->large != NULL)
+        return take_large(cl, g);
     while (cl->in_pos < cl->in_len) {
         if (g->n == ENGINE_GROUP_REQUESTS)
             return false;
@@ -161,6 +234,7 @@ static bool parse_input(struct client *cl, struct group *g) {
         r->start = cl->in_pos;
         r->consumed = req.consumed;
         r->canonical = req.canonical;
+        r->large = NULL;
         cl->in_pos += req.consumed;
         mine++;
         resolve(e, r);
@@ -216,6 +290,10 @@ static void run_group(struct engine *e, struct group *g) {
     for (int i = 0; i < g->n; i++) {
         struct request *r = &g->requests[i];
         struct client *cl = r->cl;
+        if (__builtin_expect(r->large != NULL && (cl == NULL || (cl->flags & STOPPED) != 0), 0)) {
+            rbuf_unref(r->large); /* only who is closed stops between the last byte and the command */
+            continue;
+        }
         if (cl == NULL)
             continue;
         if (__builtin_expect((cl->flags & STOPPED) != 0, 0)) {
@@ -223,6 +301,8 @@ static void run_group(struct engine *e, struct group *g) {
             continue;
         }
         engine_dispatch(e, r);
+        if (__builtin_expect(r->large != NULL, 0))
+            rbuf_unref(r->large);
         if (__builtin_expect(cl->out.memory_bytes > 4 * OUTQ_CHUNK_BYTES, 0))
             client_check_output_limit(cl);
     }

@@ -185,6 +185,12 @@ bool call_arg_deadline(struct call *c, int i, int64_t unit_ms, bool absolute, bo
     return true;
 }
 
+struct rbuf *call_take_argument(struct call *c, struct slice argument) {
+    if (c->large == NULL || argument.p != c->large->data || argument.n != c->large->len)
+        return NULL;
+    return rbuf_ref(c->large);
+}
+
 /* ---- keys ---- */
 
 struct keyref call_key(const struct call *c, int i) {
@@ -258,7 +264,7 @@ void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum
     c->dirty++;
     if (__builtin_expect(e->watch_count != 0, 0))
         transaction_touch(e, db, key);
-    if (e->tracking) {
+    if (e->log_active) {
         if (e->changed_count == e->changed_cap) {
             e->changed_cap = e->changed_cap ? e->changed_cap * 2 : 64;
             e->changed = mem_realloc(e->changed, e->changed_cap * sizeof *e->changed);

@@ -32,6 +32,7 @@ struct call {
     struct resp_writer *w; /* &client->w */
     struct keyref key;     /* of argv[key_index], hashed ahead */
     int key_index;         /* 0: none was hashed ahead */
+    struct rbuf *large;    /* block of the last argument, when it has one; see call_take_argument() */
     /* outcome (engine) */
     uint64_t dirty;        /* changes announced */
     bool failed;           /* an error was replied */
@@ -74,6 +75,10 @@ bool call_arg_db(struct call *c, int i, unsigned *ret_db);
 /* A deadline from a time argument as EXPIRE, SET EX, GETEX … have it: unit 1 (ms) or 1000 (s), relative or absolute. Refuses ≤ 0 when `positive` and overflow
  * with "ERR invalid expire time in 'name' command". *ret_ms is absolute Unix ms. */
 bool call_arg_deadline(struct call *c, int i, int64_t unit_ms, bool absolute, bool positive, int64_t *ret_ms);
+
+/* A large argument that has a block of its own: a reference to the block, whose bytes nobody changes while they are
+ * shared; the argument stays valid during the call. NULL: it has none, copy it. */
+struct rbuf *call_take_argument(struct call *c, struct slice argument);
 
 /* ---- keys ---- */
 /* The keyref of argv[i]; free for the key hashed ahead. */

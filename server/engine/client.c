@@ -75,6 +75,7 @@ void client_free(struct client *cl) {
         conn_destroy(cl->conn);
     }
     client_free_input(cl);
+    rbuf_unref(cl->large);
     resp_parser_deinit(&cl->parser);
     outq_deinit(&cl->out);
     mem_free(cl->marks);
@@ -338,8 +339,8 @@ void client_check_output_limit(struct client *cl) {
 }
 
 size_t client_memory_bytes(const struct client *cl) {
-    return sizeof *cl + cl->in_cap + resp_parser_memory(&cl->parser) + outq_memory(&cl->out) +
-           cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
+    return sizeof *cl + cl->in_cap + (cl->large ? cl->large->cap : 0) + resp_parser_memory(&cl->parser) +
+           outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
            (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
            (cl->name ? strlen(cl->name) + 1 : 0);
 }

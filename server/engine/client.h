@@ -97,6 +97,8 @@ struct client {
     bool io_more;                /* an I/O thread's parse stopped for lack of room */
     struct group *io_group;      /* where an I/O thread puts parsed requests */
     const char *parse_error;     /* of the input in hand, replied once what precedes it has run */
+    struct rbuf *large;          /* last argument of the pending request, when it has a block of its own; len: bytes so far */
+    size_t large_len;            /* length it is to have */
     size_t in_wanted;            /* bytes the pending request needs at least */
     int read_error; /* of the last read: 0, or what conn_read() returned (0 bytes: CLIENT_READ_EOF) */
     size_t read_bytes;

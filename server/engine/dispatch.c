@@ -329,6 +329,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
                     const struct request *r, struct slice raw) {
     struct call c = {
         .engine = e, .client = cl, .ks = e->ks, .cmd = cmd, .argv = argv, .argc = argc, .db = cl->db, .w = &cl->w};
+    if (r != NULL)
+        c.large = r->large;
     if (r != NULL && r->key_index > 0) {
         c.key = r->key;
         c.key_index = r->key_index;

@@ -109,6 +109,7 @@ void engine_destroy(struct engine *e) {
     mem_free(e->group);
     mem_free(e->own);
     mem_free(e->changed);
+    mem_free(e->recent);
     mem_free(e->watch_buckets);
     mem_free(e);
 }

@@ -21,6 +21,10 @@
 #define ENGINE_GROUP_REQUESTS 64
 #define ENGINE_GROUP_ARGS 512
 #define ENGINE_READ_BYTES 16384
+/* A last argument of this length is read into a block of its own, which a value may take over. */
+#define ENGINE_LARGE_BYTES 32768
+/* Memory that the announcement of a length is worth; beyond, eight times what has arrived. */
+#define ENGINE_LARGE_CREDIT_BYTES (256 * 1024)
 #define ENGINE_UNAUTHENTICATED_BYTES 65536
 #define ENGINE_INLINE_MAX_BYTES 65536
 #define ENGINE_WAITING_INPUT_BYTES 65536    /* of a client that waits: then it is not read any more */
@@ -40,6 +44,7 @@ struct request {
     size_t start; /* offset of the request in cl->in, for rewinding */
     size_t consumed;
     bool canonical;
+    struct rbuf *large; /* owned: block of the last argument, NULL if it has none */
 };
 
 struct group {
@@ -137,6 +142,10 @@ struct engine {
         void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event);
         void *ctx;
     } notify;      /* keyspace notifications, NULL: off */
+    /* Keys changed while nothing was held: kept until the log has released them, in case it stops doing so. */
+    uint64_t *recent;
+    size_t recent_count, recent_cap;
+    bool recent_lost; /* too many to keep: all keys count */
     bool tracking; /* this batch: changes may be held, so keys in flight are recorded */
     bool log_active;
     bool log_full; /* this batch: writes wait for room in the change log */

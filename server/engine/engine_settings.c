@@ -96,7 +96,8 @@ static int apply_lazy(void *ctx, struct buf *error) {
     return 0;
 }
 
-/* At run time the descriptors must be there at once; at start the daemon asks for them and reduces the number where the system refuses. */
+/* At run time the descriptors must be there at once; at start the daemon asks for them and reduces the number where the
+ * system refuses. */
 static int check_maxclients(void *ctx, struct slice text, int64_t number, struct buf *error) {
     const struct engine *e = ctx;
     (void)text;
@@ -104,7 +105,8 @@ static int check_maxclients(void *ctx, struct slice text, int64_t number, struct
     const int64_t own = 32;
     if (e->ks == NULL || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)(number + own))
         return 0;
-    struct rlimit more = {(rlim_t)(number + own), limit.rlim_max > (rlim_t)(number + own) ? limit.rlim_max : (rlim_t)(number + own)};
+    struct rlimit more = {(rlim_t)(number + own),
+                          limit.rlim_max > (rlim_t)(number + own) ? limit.rlim_max : (rlim_t)(number + own)};
     if (setrlimit(RLIMIT_NOFILE, &more) == 0)
         return 0;
     buf_printf(error, "The operating system is not able to handle the specified number of clients, try with %lld",
@@ -214,7 +216,8 @@ static const struct setting rows[] = {
      .initial = "10000",
      .min = 1,
      .max = UINT32_MAX,
-     .offset = FIELD(maxclients), .check = check_maxclients},
+     .offset = FIELD(maxclients),
+     .check = check_maxclients},
     {.name = "timeout", .type = SETTING_INT, .initial = "0", .min = 0, .max = INT32_MAX, .offset = FIELD(timeout_s)},
     {.name = "tcp-keepalive",
      .type = SETTING_INT,

@@ -15,12 +15,37 @@
  * that the keyspace removes by itself is a DEL of its own, before the command that met it. SELECT precedes a command
  * whose database is not the log's current one. */
 
+/* More keys than this between two sleeps are not worth remembering one by one. */
+#define RECENT_MAX 65536
+
+static void remember(struct engine *e, const uint64_t *keys, size_t n) {
+    if (n > RECENT_MAX - e->recent_count) {
+        e->recent_lost = true;
+        return;
+    }
+    if (e->recent_count + n > e->recent_cap) {
+        e->recent_cap = (e->recent_count + n) * 2;
+        e->recent = mem_realloc(e->recent, e->recent_cap * sizeof *e->recent);
+    }
+    memcpy(e->recent + e->recent_count, keys, n * sizeof *keys);
+    e->recent_count += n;
+}
+
 void engine_note_log_state(struct engine *e) {
     bool holds = changelog_is_active(e->log) && changelog_holds(e->log);
-    /* Changes so far were to be released in their own cycle and were not tracked; now they are not: whoever reads waits
-     * for all of them. */
-    if (holds && !e->tracking && changelog_appended(e->log) > changelog_released(e->log))
-        e->inflight.all_offset = changelog_appended(e->log);
+    uint64_t appended = changelog_appended(e->log);
+    bool released = appended <= changelog_released(e->log);
+    /* Changes so far were to be released in their own cycle; now they are not: whoever reads one of them waits. */
+    if (holds && !e->tracking && !released) {
+        for (size_t i = 0; i < e->recent_count; i++)
+            inflight_put(&e->inflight, e->recent[i], appended);
+        if (e->recent_lost)
+            e->inflight.all_offset = appended;
+    }
+    if (holds || released) {
+        e->recent_count = 0;
+        e->recent_lost = false;
+    }
     e->tracking = holds;
     e->log_full = changelog_is_full(e->log);
 }
@@ -55,7 +80,22 @@ static void close_group(struct engine *e) {
         changelog_end_group(e->log);
 }
 
+/* A large argument goes to the log at once, without a detour. */
+static void append_large_argv(struct engine *e, const struct slice *argv, int argc) {
+    char header[RESP_HEADER_BYTES];
+    changelog_append(e->log, header, (size_t)(resp_put_header(header, '*', (uint64_t)argc) - header));
+    for (int i = 0; i < argc; i++) {
+        changelog_append(e->log, header, (size_t)(resp_put_header(header, '$', argv[i].n) - header));
+        changelog_append(e->log, argv[i].p, argv[i].n);
+        changelog_append(e->log, "\r\n", 2);
+    }
+}
+
 static void append_argv(struct engine *e, const struct slice *argv, int argc) {
+    if (argv[argc - 1].n >= ENGINE_LARGE_BYTES) {
+        append_large_argv(e, argv, argc);
+        return;
+    }
     struct buf b = BUF_INIT;
     resp_append_command(&b, argv, argc);
     changelog_append(e->log, b.data, b.len);
@@ -83,6 +123,8 @@ static void record_in_flight(struct engine *e, struct client *cl) {
     uint64_t offset = changelog_appended(e->log);
     cl->wait_offset = offset;
     if (!e->tracking) {
+        remember(e, e->changed, e->changed_count);
+        e->recent_lost = e->recent_lost || e->changed_everything;
         e->changed_count = 0;
         return;
     }
@@ -137,8 +179,11 @@ void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key
     open_exec(e);
     append_argv(e, argv, 2);
     close_group(e);
-    if (e->tracking && !e->in_exec)
-        inflight_put(&e->inflight, inflight_key(db, key->hash), changelog_appended(e->log));
+    uint64_t gone = inflight_key(db, key->hash);
+    if (!e->tracking)
+        remember(e, &gone, 1);
+    else if (!e->in_exec)
+        inflight_put(&e->inflight, gone, changelog_appended(e->log));
 }
 
 void engine_propagate(struct engine *e, unsigned db, const struct slice *argv, int argc) {

@@ -166,6 +166,8 @@ static const struct absent table[] = {
     {"acllog-max-len", NULL, "128"},
     {"cluster-blacklist-ttl", NULL, "60"},
     {"busy-reply-threshold", "lua-time-limit", "5000"},
+    {"proc-title-template", NULL, "{title} {listen-addr} {server-mode}"},
+    {"maxmemory-eviction-tenacity", NULL, "10"},
     {"cluster-node-timeout", NULL, "15000"},
     {"cluster-ping-interval", NULL, "0"},
     {"slowlog-log-slower-than", NULL, "10000"},

@@ -19,6 +19,7 @@
 #define SYNC_EVERY_MS 1000
 #define BACKOFF_MAX_MS 60000
 #define WRITE_FAILURES_MAX 3
+#define LOOP_WRITE_MAX (1 << 20) /* where replies are held anyway, the thread takes what is larger */
 
 static uint64_t max_u64(uint64_t a, uint64_t b) {
     return a > b ? a : b;
@@ -301,9 +302,15 @@ static void plan_write(struct durability *d, int64_t now_ms, struct durability_a
         return;
     if (d->write_error != 0 && now_ms < d->write_retry_ms)
         return;
+    bool is_large = to - d->written > LOOP_WRITE_MAX;
+    bool always = waits_for_sync(d) && d->has_base;
+    /* What is appended while a sync runs cannot be released before the next one, which starts when this one has ended: the loop writes it then, for
+     * a copy into the kernel costs less than two wake-ups of threads. */
+    if (always && d->syncing && !is_large)
+        return;
     d->write_to = to;
     out->write_to = to;
-    if (d->syncing || d->behind || d->write_error != 0) {
+    if (d->syncing || d->write_error != 0 || (always ? is_large : d->behind)) {
         d->writing_thread = true;
         out->flags |= DURABILITY_DO_WRITE_THREAD;
     } else {

@@ -22,7 +22,8 @@
  * One rewrite = PREPARE → CUT + START_BASE (fork) → INSTALL (rename, manifest); each step answers with an event.
  *
  * Writing. At most one write and one sync are in progress. The loop writes itself (WRITE_LOOP) only while neither a sync nor a thread's write is in
- * progress and nothing older is unwritten; else the bytes are handed to the log thread (WRITE_THREAD), for a write may wait for a sync. A sync covers what was written when it
+ * progress and nothing older is unwritten; else the bytes are handed to the log thread (WRITE_THREAD), for a write may wait for a sync. Under `always` small writes wait
+ * for the end of the sync instead, because nothing can be released earlier. A sync covers what was written when it
  * started; what is written meanwhile waits for the next one (pipelined group commit). `everysec` starts one a second while there is something to
  * sync, `always` whenever written > durable, `no` only for a file that is given up.
  *

@@ -94,6 +94,7 @@ struct scan {
     size_t group_count, group_cap;
     bool in_multi;
     size_t multi_first; /* command index of the MULTI */
+    uint64_t group_bytes; /* while streaming: of the group under way */
     int64_t good;       /* end of the last good group */
     bool has_log_bytes;
     int64_t progress_at;
@@ -299,12 +300,15 @@ static int stream(struct scan *s, int64_t start) {
     collect(s, start);
     if (was_in_multi || s->in_multi)
         s->multi_first = 0; /* the group is not collected */
-    s->r->result.offset += (uint64_t)(s->rr.at - start);
+    s->group_bytes += (uint64_t)(s->rr.at - start);
     s->has_log_bytes = true;
     if (apply(s, &s->commands[0]) != 0)
         return -1;
-    if (!s->in_multi)
+    if (!s->in_multi) {
+        s->r->result.offset += s->group_bytes;
+        s->group_bytes = 0;
         s->good = s->rr.at;
+    }
     record_reader_drop(&s->rr);
     s->command_count = s->group_count = 0;
     s->stretch_start = s->rr.at;

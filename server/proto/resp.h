@@ -177,6 +177,12 @@ enum resp_parse resp_parse_request(struct resp_parser *p, const struct resp_limi
                                    struct slice *argv_store, int argv_store_cap, struct resp_request *ret_request,
                                    const char **ret_error, size_t *ret_wanted) __attribute__((warn_unused_result));
 
+/* Ends a pending request whose last argument (p->multibulk is 1) was read elsewhere: `last` stands for it. data is the
+ * request's first byte; of its bytes, those up to p->scanned are consumed. The arguments stand in the parser, valid until
+ * the next call on it; the request is not canonical. False when memory is missing. */
+bool resp_parser_finish(struct resp_parser *p, const char *data, struct slice last, struct resp_request *ret_request)
+    __attribute__((warn_unused_result));
+
 /* Splits a line in words with the quoting rules of inline requests and configuration files ("…" with \n \r \t \b \a
  * \xHH, '…' with \'). The words are NUL-terminated strings, which may hold NUL bytes too; the caller
  * frees them with resp_free_words(). 0, or -1 on unbalanced quotes. */

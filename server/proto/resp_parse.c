@@ -166,6 +166,18 @@ static enum resp_parse give_request(struct resp_parser *p, const char *data, siz
     return RESP_PARSE_REQUEST;
 }
 
+bool resp_parser_finish(struct resp_parser *p, const char *data, struct slice last, struct resp_request *ret_request) {
+    HF_ASSERT(p->pending && p->multibulk == 1);
+    const size_t consumed = p->scanned;
+    if (!add_arg(p, 0, last.n))
+        return false;
+    p->canonical = false;
+    p->bulk_len = -1;
+    give_request(p, data, consumed, NULL, 0, ret_request);
+    ret_request->argv[ret_request->argc - 1] = last;
+    return true;
+}
+
 enum line { LINE_WHOLE, LINE_MORE, LINE_TOO_LONG };
 
 /* Looks for `terminator` in the line that starts at p->scanned, on from p->searched. */

@@ -46,7 +46,9 @@ static void run_echo(struct call *c) {
 
 static void run_set(struct call *c) {
     struct keyref key = call_key(c, 1);
-    keyspace_put(c->ks, c->db, &key, value_string(c->argv[2]), KEYSPACE_NO_DEADLINE);
+    struct rbuf *taken = call_take_argument(c, c->argv[2]);
+    struct value v = taken != NULL ? value_string_rbuf_take(taken) : value_string(c->argv[2]);
+    keyspace_put(c->ks, c->db, &key, v, KEYSPACE_NO_DEADLINE);
     call_changed(c, &key, NOTIFY_STRING, "set");
     resp_ok(c->w);
 }
