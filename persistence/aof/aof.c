@@ -15,15 +15,15 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 
-/* Runs the durability machine: run() feeds it an event, executes the actions in the order that durability.h gives, and feeds back what they result in
- * until nothing is left. What takes time goes to one of three threads:
+/* Runs the durability machine: run() feeds it an event, executes the actions in the order that durability.h gives, and
+ * feeds back what they result in until nothing is left. What takes time goes to one of three threads:
  *
  *   aof-write  group commits while a sync is running or the disk stalls
  *   aof-sync   fdatasync
  *   aof-ctl    files and manifest (aof_files.c)
  *
- * Until the AOF is in force (switched on at run time, no base yet) there may be no current file: writes and syncs then succeed at once, for the base to
- * come covers their bytes.
+ * Until the AOF is in force (switched on at run time, no base yet) there may be no current file: writes and syncs then
+ * succeed at once, for the base to come covers their bytes.
  */
 
 #define COMMIT_MIN_BYTES (256 * 1024)
@@ -156,8 +156,7 @@ static struct durability_event written_event(struct aof *aof) {
         return (struct durability_event){.type = DURABILITY_EV_WRITTEN, .offset = w->reached};
     }
     aof->last_write_errno = -w->job.error;
-    return (struct durability_event){
-        .type = DURABILITY_EV_WRITE_FAILED, .offset = w->reached, .error = -w->job.error};
+    return (struct durability_event){.type = DURABILITY_EV_WRITE_FAILED, .offset = w->reached, .error = -w->job.error};
 }
 
 /* ---- actions --------------------------------------------------------------------------------------------------- */
@@ -223,7 +222,8 @@ static void start_base(struct aof *aof, struct event_queue *q) {
 static void execute(struct aof *aof, const struct durability_actions *a, struct event_queue *q) {
     if (a->flags & DURABILITY_DO_SKIP)
         changelog_cursor_advance(aof->cursor, (size_t)(a->cut - changelog_cursor_offset(aof->cursor)));
-    /* A switch and a cut in one step: the cut is the newer, and the file is switched to at once only for the cut itself. */
+    /* A switch and a cut in one step: the cut is the newer, and the file is switched to at once only for the cut
+     * itself. */
     bool cuts = (a->flags & DURABILITY_DO_START_BASE) != 0;
     if (a->flags & DURABILITY_DO_SWITCH)
         switch_file(aof);
@@ -257,13 +257,24 @@ static void log_notes(struct aof *aof, const struct durability_actions *a) {
         const char *text;
         bool has_error;
     } lines[DURABILITY_NOTES] = {
-        [DURABILITY_NOTE_WRITE_FAILED] = {LOG_LEVEL_WARNING, "Error writing to the AOF file; commands that write are refused until it succeeds", true},
-        [DURABILITY_NOTE_WRITE_RESUMED] = {LOG_LEVEL_WARNING, "AOF write error is over: writes are accepted again", false},
-        [DURABILITY_NOTE_SYNC_FAILED] = {LOG_LEVEL_WARNING, "The AOF file cannot be made durable; replies are held and writes refused until a new base and increment are", true},
-        [DURABILITY_NOTE_SYNC_RESTORED] = {LOG_LEVEL_WARNING, "A new AOF base and increment are durable: service resumes", false},
-        [DURABILITY_NOTE_SYNC_SLOW] = {LOG_LEVEL_NOTICE, "An AOF fsync takes longer than a second: the disk may be busy", false},
-        [DURABILITY_NOTE_EXPOSED] = {LOG_LEVEL_WARNING, "The disk stalls AOF writes: replies go out before the write (aof-stall-tolerance)", false},
-        [DURABILITY_NOTE_EXPOSED_END] = {LOG_LEVEL_WARNING, "The stalled AOF write was done: replies wait for the write again", false},
+        [DURABILITY_NOTE_WRITE_FAILED] =
+            {LOG_LEVEL_WARNING, "Error writing to the AOF file; commands that write are refused until it succeeds",
+             true},
+        [DURABILITY_NOTE_WRITE_RESUMED] = {LOG_LEVEL_WARNING, "AOF write error is over: writes are accepted again",
+                                           false},
+        [DURABILITY_NOTE_SYNC_FAILED] = {LOG_LEVEL_WARNING,
+                                         "The AOF file cannot be made durable; replies are held and writes refused "
+                                         "until a new base and increment are",
+                                         true},
+        [DURABILITY_NOTE_SYNC_RESTORED] = {LOG_LEVEL_WARNING,
+                                           "A new AOF base and increment are durable: service resumes", false},
+        [DURABILITY_NOTE_SYNC_SLOW] = {LOG_LEVEL_NOTICE,
+                                       "An AOF fsync takes longer than a second: the disk may be busy", false},
+        [DURABILITY_NOTE_EXPOSED] =
+            {LOG_LEVEL_WARNING, "The disk stalls AOF writes: replies go out before the write (aof-stall-tolerance)",
+             false},
+        [DURABILITY_NOTE_EXPOSED_END] = {LOG_LEVEL_WARNING,
+                                         "The stalled AOF write was done: replies wait for the write again", false},
         [DURABILITY_NOTE_FULL] = {LOG_LEVEL_WARNING, "The AOF is aof-buffer-limit behind: writes wait", false},
         [DURABILITY_NOTE_FULL_END] = {LOG_LEVEL_NOTICE, "The AOF has caught up: writes go on", false},
         [DURABILITY_NOTE_PREPARE_FAILED] = {LOG_LEVEL_WARNING, "Error opening a new AOF increment", true},
@@ -273,15 +284,16 @@ static void log_notes(struct aof *aof, const struct durability_actions *a) {
         [DURABILITY_NOTE_GIVE_UP] = {LOG_LEVEL_WARNING, "Closing the connections that wait for the AOF", true},
     };
     for (int i = 0; i < DURABILITY_NOTES; i++) {
-        if ((a->notes & (1u << i)) == 0)
-            continue;
+        if ((a->notes & (1u << i)) == 0 || (aof->stopping && i == DURABILITY_NOTE_BASE_FAILED))
+            continue; /* a rewrite given up at the stop is no failure */
         if (lines[i].has_error && a->error != 0)
             aof_log(aof, lines[i].level, "%s: %s", lines[i].text, strerror(a->error));
         else
             aof_log(aof, lines[i].level, "%s", lines[i].text);
     }
-    const uint32_t failed = 1u << DURABILITY_NOTE_PREPARE_FAILED | 1u << DURABILITY_NOTE_BASE_FAILED | 1u << DURABILITY_NOTE_INSTALL_FAILED;
-    if (a->notes & (failed | 1u << DURABILITY_NOTE_INSTALLED)) {
+    const uint32_t failed =
+        1u << DURABILITY_NOTE_PREPARE_FAILED | 1u << DURABILITY_NOTE_BASE_FAILED | 1u << DURABILITY_NOTE_INSTALL_FAILED;
+    if (a->notes & (failed | 1u << DURABILITY_NOTE_INSTALLED) && !aof->stopping) {
         aof->last_rewrite_ok = (a->notes & failed) == 0;
         if (aof->last_rewrite_ok)
             aof->rewrites++;
@@ -314,7 +326,8 @@ void aof_run(struct aof *aof, struct durability_event first) {
     aof->stepping = true;
     struct event_queue q = {.count = 0};
     bool closes = false;
-    /* The cut of a rewrite is at the state of the data set, so the machine knows of every byte before anything else happens. */
+    /* The cut of a rewrite is at the state of the data set, so the machine knows of every byte before anything else
+     * happens. */
     uint64_t sealed = changelog_sealed(aof->cl);
     if (sealed != aof->machine.sealed && first.type != DURABILITY_EV_APPENDED)
         push_event(&q, (struct durability_event){.type = DURABILITY_EV_APPENDED, .offset = sealed});
@@ -345,8 +358,9 @@ void aof_poll(struct aof *aof) {
         aof->last_sync_us = s->duration_us;
         if (s->duration_us > aof->max_sync_us)
             aof->max_sync_us = s->duration_us;
-        aof_run(aof, (struct durability_event){.type = s->job.error == 0 ? DURABILITY_EV_SYNCED : DURABILITY_EV_SYNC_FAILED,
-                                           .error = -s->job.error});
+        aof_run(aof,
+                (struct durability_event){.type = s->job.error == 0 ? DURABILITY_EV_SYNCED : DURABILITY_EV_SYNC_FAILED,
+                                          .error = -s->job.error});
     }
     struct write_job *w = &aof->write;
     if (w->job.busy && atomic_load_explicit(&w->job.done, memory_order_acquire)) {
@@ -402,21 +416,21 @@ static void start_due_rewrite(struct aof *aof) {
     aof_run(aof, (struct durability_event){.type = DURABILITY_EV_REWRITE});
 }
 
-/* Where nothing is written any more, the last sync still wants to be stated, so that damage below it is known for what it is. */
+/* Where nothing is written any more, the last sync still wants to be stated, so that damage below it is known for what
+ * it is. */
 static void state_durable(struct aof *aof, int64_t now) {
     const struct durability *d = &aof->machine;
     struct aof_file *f = aof->current;
     if (now - aof->statement_checked_ms < 1000)
         return;
     aof->statement_checked_ms = now;
-    if (d->syncing || d->writing_thread || d->written != d->sealed || d->write_error != 0 || d->broken || d->cut_pending ||
-        d->durable != d->written)
+    if (d->syncing || d->writing_thread || d->written != d->sealed || d->write_error != 0 || d->broken ||
+        d->cut_pending || d->durable != d->written)
         return;
     if (f == NULL || !f->has_begun || f->stated_durable >= d->durable) /* its file is no thread's now */
         return;
-    struct aof_statement st = {.durable = d->durable,
-                               .history = changelog_history(aof->cl),
-                               .now_ms = (uint64_t)clock_wall_ms()};
+    struct aof_statement st = {
+        .durable = d->durable, .history = changelog_history(aof->cl), .now_ms = (uint64_t)clock_wall_ms()};
     if (aof_file_commit(f, NULL, 0, d->written, d->written, &st) != 0)
         aof_log(aof, LOG_LEVEL_DEBUG, "The durable offset could not be noted in the AOF");
 }
@@ -480,7 +494,8 @@ void aof_stats(const struct aof *aof, struct aof_stats *ret_stats) {
     *ret_stats = (struct aof_stats){
         .enabled = aof->on,
         .in_force = aof->on && d->has_base,
-        .rewrite_in_progress = aof->on && d->rewrite != DURABILITY_REWRITE_NONE && d->rewrite != DURABILITY_REWRITE_WANTED,
+        .rewrite_in_progress =
+            aof->on && d->rewrite != DURABILITY_REWRITE_NONE && d->rewrite != DURABILITY_REWRITE_WANTED,
         .rewrite_scheduled = aof->scheduled || (aof->on && d->rewrite == DURABILITY_REWRITE_WANTED),
         .last_rewrite_time_s = aof->last_rewrite_ms < 0 ? -1 : aof->last_rewrite_ms / 1000,
         .current_rewrite_time_s = aof->rewrite_started_ms == 0 ? -1 : (now_ms() - aof->rewrite_started_ms) / 1000,

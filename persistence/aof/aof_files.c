@@ -14,11 +14,12 @@
 /* Changes of the manifest, all on the control thread and one at a time:
  *
  *   prepare   create the next increment with its head, sync it and the directory, store the manifest with it
- *   install   rename the base, store the manifest: new base, current increment and later ones, everything older as history
- *   collect   delete the history files, store the manifest without them
+ *   install   rename the base, store the manifest: new base, current increment and later ones, everything older as
+ * history collect   delete the history files, store the manifest without them
  *
- * The manifest in memory follows a store that succeeded. After one that failed, the file may be the old or the new one; both are complete, because
- * nothing that either names is deleted before the next store succeeded, and a sequence number is never used twice.
+ * The manifest in memory follows a store that succeeded. After one that failed, the file may be the old or the new one;
+ * both are complete, because nothing that either names is deleted before the next store succeeded, and a sequence
+ * number is never used twice.
  */
 
 char *aof_path(const struct aof *aof, const char *name) {
@@ -132,7 +133,8 @@ void aof_submit_install(struct aof *aof) {
     aof->install_waits = j->job.busy;
     if (j->job.busy)
         return;
-    /* The base covers what was before its cut: the increments kept are the one that begins there and what came later. */
+    /* The base covers what was before its cut: the increments kept are the one that begins there and what came later.
+     */
     const struct aof_file *begins = aof->machine.cut_pending ? aof->next : aof->current;
     j->seq = ++aof->last_base_seq;
     j->name = aof_manifest_base_name(aof->options.filename, j->seq, aof->base_rdb);

@@ -1,6 +1,7 @@
 /* What the sources of the AOF share: its state and its jobs. Internal to persistence/aof.
  *
- * A job belongs to its thread from submission until `done` is set (release); then to the loop's thread again. At most one of each kind is in progress.
+ * A job belongs to its thread from submission until `done` is set (release); then to the loop's thread again. At most
+ * one of each kind is in progress.
  */
 #ifndef HF_AOF_AOF_INT_H
 #define HF_AOF_AOF_INT_H
@@ -13,7 +14,7 @@
 
 struct aof_job {
     struct aof *aof;
-    bool busy;        /* loop's thread: submitted and its result not yet taken */
+    bool busy; /* loop's thread: submitted and its result not yet taken */
     atomic_bool done;
     int error;
 };
@@ -48,11 +49,11 @@ struct control_job {
     enum control_kind kind;
     struct aof_manifest manifest; /* to store, if store_manifest */
     bool store_manifest;
-    char *from, *to;              /* INSTALL: rename. PREPARE: to = path */
+    char *from, *to; /* INSTALL: rename. PREPARE: to = path */
     char *name;
     uint64_t seq;
-    struct aof_file *ret_file;    /* PREPARE */
-    int64_t base_bytes;           /* INSTALL */
+    struct aof_file *ret_file; /* PREPARE */
+    int64_t base_bytes;        /* INSTALL */
 };
 
 struct aof {
@@ -64,8 +65,8 @@ struct aof {
     char *manifest_path;
 
     bool on;
-    bool stopping;              /* no child is started any more */
-    bool stepping;              /* inside run(): results of actions are queued */
+    bool stopping; /* no child is started any more */
+    bool stepping; /* inside run(): results of actions are queued */
     struct durability machine;
     struct changelog_cursor *cursor;
     struct worker *write_worker, *sync_worker, *control_worker;
@@ -78,17 +79,17 @@ struct aof {
     struct aof_manifest manifest; /* as last stored (in force), or that of an earlier AOF */
     struct aof_file *current, *old, *next;
     uint64_t last_incr_seq, last_base_seq;
-    uint64_t previous_chain;      /* chain value at the end of the increment before current, for its BEGIN line */
+    uint64_t previous_chain; /* chain value at the end of the increment before current, for its BEGIN line */
 
-    char *base_path;              /* temporary file of the rewrite in progress */
+    char *base_path; /* temporary file of the rewrite in progress */
     bool base_rdb;
-    bool base_child;              /* start_base started one, aof_base_done() is to come */
+    bool base_child; /* start_base started one, aof_base_done() is to come */
     bool scheduled;
     int refusal_shown;
 
-    int64_t current_bytes;        /* of the current increment, as of the last write */
-    int64_t older_bytes;          /* of all listed files but current */
-    int64_t rewrite_base_bytes;   /* total size after the last rewrite or start */
+    int64_t current_bytes;      /* of the current increment, as of the last write */
+    int64_t older_bytes;        /* of all listed files but current */
+    int64_t rewrite_base_bytes; /* total size after the last rewrite or start */
     int64_t rewrite_started_ms, last_rewrite_ms;
     bool last_rewrite_ok;
     uint64_t rewrites, exposures_seen, delayed_seen;
@@ -105,7 +106,8 @@ char *aof_path(const struct aof *aof, const char *name);
 void aof_run(struct aof *aof, struct durability_event first);
 void aof_poll(struct aof *aof);
 
-/* aof_files.c: manifest, increments and bases. Jobs are submitted to the control thread; aof_control_take() turns a finished one into an event. */
+/* aof_files.c: manifest, increments and bases. Jobs are submitted to the control thread; aof_control_take() turns a
+ * finished one into an event. */
 void aof_submit_prepare(struct aof *aof, bool list);
 void aof_submit_install(struct aof *aof);
 bool aof_control_take(struct aof *aof, struct durability_event *ret_event);
@@ -113,7 +115,8 @@ bool aof_control_take(struct aof *aof, struct durability_event *ret_event);
 void aof_control_discard(struct aof *aof);
 int aof_make_directory(struct aof *aof);
 void aof_remove_temporary(struct aof *aof);
-/* Makes a fresh current increment that begins at the log's end, lists it and drops the entry `drop` (may be NULL) from the manifest. 0 or -errno. */
+/* Makes a fresh current increment that begins at the log's end, lists it and drops the entry `drop` (may be NULL) from
+ * the manifest. 0 or -errno. */
 int aof_add_increment(struct aof *aof, const char *drop, uint64_t previous);
 
 #endif

@@ -15,12 +15,14 @@
 
 /* Create, start, stop.
  *
- * A clean stop ends in a seal: everything written and synced, then an annotation that says so, synced too. The next start opens that file again and
- * writes a line behind the seal before anything else, so that a later crash is not taken for the clean stop.
+ * A clean stop ends in a seal: everything written and synced, then an annotation that says so, synced too. The next
+ * start opens that file again and writes a line behind the seal before anything else, so that a later crash is not
+ * taken for the clean stop.
  */
 
 #define REWRITE_BLOCK_BYTES (1 << 20)
-#define REWRITE_MAX_BYTES ((int64_t)1 << 30) /* more was never synced by choice (appendfsync no), not because a sync failed */
+#define REWRITE_MAX_BYTES                                                                                              \
+    ((int64_t)1 << 30) /* more was never synced by choice (appendfsync no), not because a sync failed */
 
 static int64_t now_ms(void) {
     return clock_mono_us() / 1000;
@@ -156,9 +158,9 @@ static int write_again(const struct fs *fs, const char *path, int64_t from) {
     return error;
 }
 
-/* The new increment states that all before it is durable, and of what a killed process left, some may be in the kernel only. A sync is not enough: one
- * that failed in the last life left pages that count as clean and are not on disk. So what was never stated durable is written once more (in place, the
- * same bytes), then synced. */
+/* The new increment states that all before it is durable, and of what a killed process left, some may be in the kernel
+ * only. A sync is not enough: one that failed in the last life left pages that count as clean and are not on disk. So
+ * what was never stated durable is written once more (in place, the same bytes), then synced. */
 static int sync_increments(struct aof *aof, const struct recovery_result *rec) {
     int error = 0;
     size_t index = aof_manifest_base(&aof->manifest) != NULL;
@@ -197,7 +199,8 @@ static int renew_log(struct aof *aof, const struct recovery_result *rec) {
     }
     changelog_reset(aof->cl, rec->annotated ? rec->offset : changelog_appended(aof->cl));
     changelog_set_history(aof->cl, &h);
-    /* An increment that holds nothing is replaced, so that a node that crashes again and again does not collect files. */
+    /* An increment that holds nothing is replaced, so that a node that crashes again and again does not collect files.
+     */
     const char *drop = NULL;
     if (rec->last_is_empty)
         for (size_t i = 0; i < aof->manifest.count; i++)

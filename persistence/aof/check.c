@@ -127,8 +127,8 @@ static enum aof_check_status judge(struct checking *c, const struct recovery_res
             return cut_at(c, c->newer_index, c->newer_offset);
         if (c->options->truncate_to_timestamp_s >= 0)
             say(c, "Nothing is newer than %" PRId64, c->options->truncate_to_timestamp_s);
-        say(c, "The AOF is good: %zu files, %" PRIu64 " commands, %" PRIu64 " sealed group commits%s", c->count, r->commands,
-            r->stretches, r->clean ? ", cleanly closed" : "");
+        say(c, "The AOF is good: %zu files, %" PRIu64 " commands, %" PRIu64 " sealed group commits%s", c->count,
+            r->commands, r->stretches, r->clean ? ", cleanly closed" : "");
         return AOF_CHECK_OK;
     }
     if (r->verdict == RECOVERY_IO) {

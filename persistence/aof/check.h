@@ -1,7 +1,8 @@
 /* Checking and repairing AOF files, for holdfast-check-aof: every form, without executing anything.
  *
- * Reads a manifest with all its files, or one file (RDB preamble and commands, annotated or not). Reports the first fault with file, offset, key and
- * reason. A fix cuts the last file at the last good group; the caller asks the user in between through `confirm`.
+ * Reads a manifest with all its files, or one file (RDB preamble and commands, annotated or not). Reports the first
+ * fault with file, offset, key and reason. A fix cuts the last file at the last good group; the caller asks the user in
+ * between through `confirm`.
  *
  * Thread: the caller's. Hostile files give faults, never crashes.
  */
@@ -26,13 +27,14 @@ struct aof_check_fault {
     int64_t size;        /* of the file */
     const char *key;     /* first key of the command (or group) that is damaged, quoted; NULL when unknown */
     const char *reason;
-    bool is_torn_tail;   /* beyond everything stated durable: what a crash leaves */
-    bool can_fix;        /* it is in the last file */
+    bool is_torn_tail; /* beyond everything stated durable: what a crash leaves */
+    bool can_fix;      /* it is in the last file */
 };
 
 struct aof_check_callbacks {
     void *ctx;
-    /* Checks an RDB at path from byte 0; *ret_rest_offset is where it ends. 0, or nonzero with the reason (and offset) in *ret_error. */
+    /* Checks an RDB at path from byte 0; *ret_rest_offset is where it ends. 0, or nonzero with the reason (and offset)
+     * in *ret_error. */
     int (*check_rdb)(void *ctx, const char *path, int64_t *ret_rest_offset, int64_t *ret_offset, struct buf *ret_error);
     /* One line of the report. */
     void (*report)(void *ctx, const char *line);

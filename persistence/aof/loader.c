@@ -11,8 +11,9 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 
-/* Order of changes to the disk, each of which leaves a directory that loads to the same data after a crash: a single-file AOF is made a base (manifest
- * first naming the file that is then moved); a torn tail is cut; files behind the cut leave the manifest, then the directory. */
+/* Order of changes to the disk, each of which leaves a directory that loads to the same data after a crash: a
+ * single-file AOF is made a base (manifest first naming the file that is then moved); a torn tail is cut; files behind
+ * the cut leave the manifest, then the directory. */
 
 struct loading {
     const struct fs *fs;
@@ -76,9 +77,11 @@ static int upgrade(struct loading *l) {
     if (error == 0)
         error = fs_sync_parent(fs, l->single_path);
     if (error != 0)
-        buf_printf(l->error, "Can't make the AOF file %s the base of a multi-part AOF: %s", l->single_path, strerror(-error));
+        buf_printf(l->error, "Can't make the AOF file %s the base of a multi-part AOF: %s", l->single_path,
+                   strerror(-error));
     else
-        say(l, LOG_LEVEL_NOTICE, "The AOF file %s is now the base of the multi-part AOF in %s", l->options->filename, l->aof_dir);
+        say(l, LOG_LEVEL_NOTICE, "The AOF file %s is now the base of the multi-part AOF in %s", l->options->filename,
+            l->aof_dir);
     mem_free(moved);
     return error;
 }
@@ -260,7 +263,8 @@ static enum loader_status judge(struct loading *l) {
         return LOADER_REFUSED;
     case RECOVERY_CORRUPT:
         buf_printf(l->error,
-                   "The AOF file %s is damaged at byte %lld: %s%s%s. The last good byte before is %lld. Make a backup, then see "
+                   "The AOF file %s is damaged at byte %lld: %s%s%s. The last good byte before is %lld. Make a backup, "
+                   "then see "
                    "holdfast-check-aof --fix",
                    path, (long long)f->offset, f->reason, of, f->key, (long long)f->good_bytes);
         return LOADER_CORRUPT;
@@ -268,12 +272,14 @@ static enum loader_status judge(struct loading *l) {
         break;
     }
     if (!l->options->load_truncated) {
-        buf_printf(l->error, "Unexpected end of the AOF file %s at byte %lld: %s%s%s. With aof-load-truncated it would be cut at byte %lld",
+        buf_printf(l->error,
+                   "Unexpected end of the AOF file %s at byte %lld: %s%s%s. With aof-load-truncated it would be cut at "
+                   "byte %lld",
                    path, (long long)f->offset, f->reason, of, f->key, (long long)f->good_bytes);
         return LOADER_TRUNCATED;
     }
-    say(l, LOG_LEVEL_WARNING, "The AOF file %s ends torn at byte %lld (%s%s%s): cut at byte %lld of %lld", path, (long long)f->offset,
-        f->reason, of, f->key, (long long)f->good_bytes, (long long)f->file_bytes);
+    say(l, LOG_LEVEL_WARNING, "The AOF file %s ends torn at byte %lld (%s%s%s): cut at byte %lld of %lld", path,
+        (long long)f->offset, f->reason, of, f->key, (long long)f->good_bytes, (long long)f->file_bytes);
     int error = l->options->read_only ? 0 : cut_tail(l);
     if (error == 0)
         return LOADER_OK;

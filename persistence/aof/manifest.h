@@ -3,8 +3,9 @@
  *     file appendonly.aof.1.base.rdb seq 1 type b
  *     file appendonly.aof.1.incr.aof seq 1 type i
  *
- * At most one base, increments in ascending sequence, history files (h) that are to be deleted. Names with blanks or quotes are quoted. Keys that
- * we do not know (`startoffset`, `endoffset` of newer servers) are read over. Replaced atomically.
+ * At most one base, increments in ascending sequence, history files (h) that are to be deleted. Names with blanks or
+ * quotes are quoted. Keys that we do not know (`startoffset`, `endoffset` of newer servers) are read over. Replaced
+ * atomically.
  *
  * Ownership: a struct aof_manifest owns its entries (deinit). Thread: any, one at a time.
  */
@@ -44,15 +45,19 @@ const struct aof_manifest_entry *aof_manifest_base(const struct aof_manifest *m)
 const struct aof_manifest_entry *aof_manifest_incr(const struct aof_manifest *m, size_t i);
 
 /* Parses text into *m (initialised, empty). 0, or -1 with the reason and line in *ret_error. */
-int aof_manifest_parse(struct aof_manifest *m, struct slice text, struct buf *ret_error) __attribute__((warn_unused_result));
+int aof_manifest_parse(struct aof_manifest *m, struct slice text, struct buf *ret_error)
+    __attribute__((warn_unused_result));
 void aof_manifest_format(const struct aof_manifest *m, struct buf *out);
-/* Reads path. 0, -ENOENT when there is none, another -errno, or -EINVAL for a text that is not a manifest; *ret_error says why. */
+/* Reads path. 0, -ENOENT when there is none, another -errno, or -EINVAL for a text that is not a manifest; *ret_error
+ * says why. */
 int aof_manifest_load(const struct fs *fs, const char *path, struct aof_manifest *m, struct buf *ret_error)
     __attribute__((warn_unused_result));
 /* Replaces path atomically and durably. 0 or -errno: then the old one or the new one is there. */
-int aof_manifest_store(const struct fs *fs, const char *path, const struct aof_manifest *m) __attribute__((warn_unused_result));
+int aof_manifest_store(const struct fs *fs, const char *path, const struct aof_manifest *m)
+    __attribute__((warn_unused_result));
 
-/* Name of a file: "NAME.SEQ.base.rdb", "NAME.SEQ.base.aof", "NAME.SEQ.incr.aof". The caller frees it with mem_free(). */
+/* Name of a file: "NAME.SEQ.base.rdb", "NAME.SEQ.base.aof", "NAME.SEQ.incr.aof". The caller frees it with mem_free().
+ */
 char *aof_manifest_base_name(const char *filename, uint64_t seq, bool rdb);
 char *aof_manifest_incr_name(const char *filename, uint64_t seq);
 

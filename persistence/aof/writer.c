@@ -105,7 +105,8 @@ static size_t compose_front(const struct aof_file *f, char *dst, uint64_t begin,
     return n;
 }
 
-static struct annotation compose_seal(const struct aof_file *f, uint64_t begin, uint64_t end, const struct aof_statement *st) {
+static struct annotation compose_seal(const struct aof_file *f, uint64_t begin, uint64_t end,
+                                      const struct aof_statement *st) {
     struct annotation a = {.fields = ANNOTATION_OFFSET, .offset = end};
     /* A BEGIN line in front has stated what is durable below it. */
     uint64_t stated = f->has_begun ? f->stated_durable : begin < st->durable ? begin : st->durable;

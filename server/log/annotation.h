@@ -2,13 +2,15 @@
  *
  *     #HF:o=1284;d=1131;c=8f0e…(24 hexadecimal digits)\r\n
  *
- * Fields are `key=value` with `;` between, `c` is always there and last, unknown keys are read over. docs/formats/aof.md has the list.
+ * Fields are `key=value` with `;` between, `c` is always there and last, unknown keys are read over.
+ * docs/formats/aof.md has the list.
  *
  * A *stretch* is what stands between two lines: whole groups, one commit of the writer. The chain value of a line is
- * XXH3-64(seed = chain value of the line before, bytes of the stretch ‖ the line up to and without ";c="), so that a flipped bit shows at the
- * first line behind it. The first line of a file is its *head* (`v`); its chain value, with seed 0, is the file's key. Behind the
- * 16 digits of the chain value `c` has 8 more: 32 bits of XXH3-64(seed = key, the line up to and with these 16). They let a reader trust
- * a line behind a damaged stretch, and refuse lines that were copied from another file into a value.
+ * XXH3-64(seed = chain value of the line before, bytes of the stretch ‖ the line up to and without ";c="), so that a
+ * flipped bit shows at the first line behind it. The first line of a file is its *head* (`v`); its chain value, with
+ * seed 0, is the file's key. Behind the 16 digits of the chain value `c` has 8 more: 32 bits of XXH3-64(seed = key, the
+ * line up to and with these 16). They let a reader trust a line behind a damaged stretch, and refuse lines that were
+ * copied from another file into a value.
  *
  * Thread: any. Nothing allocates.
  */
@@ -41,7 +43,8 @@ struct annotation {
     uint64_t offset;              /* of the log, behind the stretch that this line closes */
     uint64_t durable;             /* offset that was durable when the line was written */
     uint64_t time_ms;             /* Unix time */
-    uint64_t previous;            /* BEGIN: chain value at the end of the increment before (of its head, if it has no more), 0 when there was none */
+    uint64_t previous; /* BEGIN: chain value at the end of the increment before (of its head, if it has no more), 0 when
+                          there was none */
     struct changelog_history history;
     /* set by annotation_parse() */
     uint64_t chain;
@@ -57,8 +60,8 @@ void annotation_chain_begin(struct annotation_chain *c, uint64_t previous);
 void annotation_chain_update(struct annotation_chain *c, const void *p, size_t n);
 uint64_t annotation_chain_value(const struct annotation_chain *c);
 
-/* Writes the line for a, closing the stretch whose bytes went into chain; key is ignored for a head. Returns the bytes written to dst
- * (ANNOTATION_MAX_BYTES); *ret_chain is the value to begin the next stretch with. */
+/* Writes the line for a, closing the stretch whose bytes went into chain; key is ignored for a head. Returns the bytes
+ * written to dst (ANNOTATION_MAX_BYTES); *ret_chain is the value to begin the next stretch with. */
 size_t annotation_write(char *dst, const struct annotation *a, struct annotation_chain *chain, uint64_t key,
                         uint64_t *ret_chain);
 /* Parses a line without its line end. 0, or -1 when it is not a well-formed annotation. */

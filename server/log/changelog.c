@@ -14,9 +14,10 @@
  *   [ xxxxxxxx ] → [ xxxxxxxxxxxxxxxxxx ] → [ xxxxx......... ]
  *     ^ first            ^ cursor                  ^ at      ^ end
  *
- * The tail is written through struct changelog_tail, so an append is a comparison and a copy. Bytes before a cursor of every reader are let go in
- * whole segments; the last one freed is kept as the spare for the next. When every cursor has read everything, the tail is written from its
- * beginning again: the log of a server that keeps up then lives in the processor's cache.
+ * The tail is written through struct changelog_tail, so an append is a comparison and a copy. Bytes before a cursor of
+ * every reader are let go in whole segments; the last one freed is kept as the spare for the next. When every cursor
+ * has read everything, the tail is written from its beginning again: the log of a server that keeps up then lives in
+ * the processor's cache.
  *
  * Invariants (check()):
  *  1. Segments are contiguous: s->start + s->len = s->next->start for all but the tail, whose len is implied by `at`.

@@ -1,16 +1,19 @@
 /* The change log: one byte sequence of everything that changed the data, in memory, with cursors.
  *
- * The engine appends each change once, as the RESP command that repeats it; the AOF, the replication backlog, replicas and slot
- * migrations are cursors that read the same reference-counted segments. The offset of a byte is the replication offset.
+ * The engine appends each change once, as the RESP command that repeats it; the AOF, the replication backlog, replicas
+ * and slot migrations are cursors that read the same reference-counted segments. The offset of a byte is the
+ * replication offset.
  *
- * A *group* is what must be applied whole: a command, or MULTI … EXEC. changelog_append() adds to the open group, changelog_end_group() closes it;
- * cursors see whole groups only, and the AOF writer puts its annotation lines only between groups.
+ * A *group* is what must be applied whole: a command, or MULTI … EXEC. changelog_append() adds to the open group,
+ * changelog_end_group() closes it; cursors see whole groups only, and the AOF writer puts its annotation lines only
+ * between groups.
  *
- * Prefixes: appended ≥ written ≥ durable. `released` is the prefix whose replies may go out; which one that is the durability policy decides
- * (server/log/durability.h, a pure state machine). Offsets start at the recovered offset and never go back.
+ * Prefixes: appended ≥ written ≥ durable. `released` is the prefix whose replies may go out; which one that is the
+ * durability policy decides (server/log/durability.h, a pure state machine). Offsets start at the recovered offset and
+ * never go back.
  *
- * Thread: the loop's thread, except that the log thread reads segment bytes it was handed by reference. Errors: none; memory is bounded by the
- * callers through changelog_pending_bytes().
+ * Thread: the loop's thread, except that the log thread reads segment bytes it was handed by reference. Errors: none;
+ * memory is bounded by the callers through changelog_pending_bytes().
  */
 #ifndef HF_LOG_CHANGELOG_H
 #define HF_LOG_CHANGELOG_H
@@ -33,7 +36,8 @@ void changelog_destroy(struct changelog *cl);
 /* True when somebody reads: an AOF, a backlog or another cursor. When false, the engine need not append at all. */
 bool changelog_is_active(const struct changelog *cl);
 
-/* The room behind the last byte: where changelog_append() copies to. First member of struct changelog; nobody else looks at it. */
+/* The room behind the last byte: where changelog_append() copies to. First member of struct changelog; nobody else
+ * looks at it. */
 struct changelog_tail {
     char *at;
     char *end;
@@ -59,12 +63,14 @@ static inline uint64_t changelog_appended(const struct changelog *cl) {
 }
 /* Offset behind the last whole group. */
 uint64_t changelog_sealed(const struct changelog *cl);
-/* The database that the last SELECT in the log names, or -1: a change in another one is preceded by a SELECT that counts as bytes of the log. The
- * engine sets it when it appends one; a reader that starts afresh (a new increment, a new replica) resets it to -1 or states its own SELECT. */
+/* The database that the last SELECT in the log names, or -1: a change in another one is preceded by a SELECT that
+ * counts as bytes of the log. The engine sets it when it appends one; a reader that starts afresh (a new increment, a
+ * new replica) resets it to -1 or states its own SELECT. */
 int changelog_db(const struct changelog *cl);
 void changelog_set_db(struct changelog *cl, int db);
-/* The first group boundary known at or behind offset + min_bytes, or the sealed offset when none is known there. Boundaries are remembered about
- * every 256 KiB, so that a long backlog is committed in pieces. offset is itself a boundary. */
+/* The first group boundary known at or behind offset + min_bytes, or the sealed offset when none is known there.
+ * Boundaries are remembered about every 256 KiB, so that a long backlog is committed in pieces. offset is itself a
+ * boundary. */
 uint64_t changelog_boundary(const struct changelog *cl, uint64_t offset, size_t min_bytes);
 /* Moves the start to another offset when no cursor is attached and nothing is pending (recovery, full sync). */
 void changelog_reset(struct changelog *cl, uint64_t start);
@@ -83,14 +89,16 @@ void changelog_set_history(struct changelog *cl, const struct changelog_history 
 uint64_t changelog_released(const struct changelog *cl);
 /* Set by whoever runs the policy (the AOF, write-ack). */
 void changelog_set_released(struct changelog *cl, uint64_t offset);
-/* True while a change appended now would not be released in this cycle of the loop, so that reads of keys in flight must be tracked. */
+/* True while a change appended now would not be released in this cycle of the loop, so that reads of keys in flight
+ * must be tracked. */
 bool changelog_holds(const struct changelog *cl);
 void changelog_set_holds(struct changelog *cl, bool holds);
 /* True while writes must wait because too many bytes are unwritten (`aof-buffer-limit`); reads go on. */
 bool changelog_is_full(const struct changelog *cl);
 void changelog_set_full(struct changelog *cl, bool full);
 
-/* The error that refuses commands which write (the text behind "-", as "MISCONF …"), or NULL. Reads go on. The text is copied. */
+/* The error that refuses commands which write (the text behind "-", as "MISCONF …"), or NULL. Reads go on. The text is
+ * copied. */
 const char *changelog_refusal(const struct changelog *cl);
 void changelog_set_refusal(struct changelog *cl, const char *text);
 /* The durable prefix: what WAITAOF compares with. 0 until an AOF says otherwise. */
@@ -103,8 +111,10 @@ struct changelog_cursor;
 struct changelog_cursor *changelog_cursor_create(struct changelog *cl, uint64_t offset);
 void changelog_cursor_destroy(struct changelog_cursor *c);
 uint64_t changelog_cursor_offset(const struct changelog_cursor *c);
-/* iovecs of sealed bytes from the cursor on, at most max_bytes; the total in *ret_bytes. The bytes stay valid until the cursor moves past them. */
-int changelog_cursor_iov(const struct changelog_cursor *c, struct iovec *iov, int iov_max, size_t max_bytes, size_t *ret_bytes);
+/* iovecs of sealed bytes from the cursor on, at most max_bytes; the total in *ret_bytes. The bytes stay valid until the
+ * cursor moves past them. */
+int changelog_cursor_iov(const struct changelog_cursor *c, struct iovec *iov, int iov_max, size_t max_bytes,
+                         size_t *ret_bytes);
 /* Moves on by n bytes; segments that no cursor needs are freed. */
 void changelog_cursor_advance(struct changelog_cursor *c, size_t n);
 /* Bytes held in segments. */

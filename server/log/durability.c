@@ -8,9 +8,9 @@
 
 #include "server/base/assert.h"
 
-/* One step takes the event in (take_*), then plans: what the state allows to start now is started, in the order in which it may depend on each
- * other: skip and switch of files, cut, write, sync, the rest of the rewrite. Planning never starts what is already in progress, so a step is
- * idempotent on the state and a TICK may come at any time.
+/* One step takes the event in (take_*), then plans: what the state allows to start now is started, in the order in
+ * which it may depend on each other: skip and switch of files, cut, write, sync, the rest of the rewrite. Planning
+ * never starts what is already in progress, so a step is idempotent on the state and a TICK may come at any time.
  *
  * Invariants: durability_check().
  */
@@ -304,8 +304,8 @@ static void plan_write(struct durability *d, int64_t now_ms, struct durability_a
         return;
     bool is_large = to - d->written > LOOP_WRITE_MAX;
     bool always = waits_for_sync(d) && d->has_base;
-    /* What is appended while a sync runs cannot be released before the next one, which starts when this one has ended: the loop writes it then, for
-     * a copy into the kernel costs less than two wake-ups of threads. */
+    /* What is appended while a sync runs cannot be released before the next one, which starts when this one has ended:
+     * the loop writes it then, for a copy into the kernel costs less than two wake-ups of threads. */
     if (always && d->syncing && !is_large)
         return;
     d->write_to = to;

@@ -86,7 +86,8 @@ static enum record_kind read_header(struct record_reader *rr, int64_t *at, char 
     if (p == end)
         return torn(rr);
     if (*p != prefix)
-        return bad(rr, *at, prefix == '*' ? "expected '*', the begin of a command" : "expected '$', the begin of an argument");
+        return bad(rr, *at,
+                   prefix == '*' ? "expected '*', the begin of a command" : "expected '$', the begin of an argument");
     p++;
     uint64_t v = 0;
     const char *digits = p;

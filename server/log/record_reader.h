@@ -1,8 +1,8 @@
 /* Cuts an AOF file into records: commands (RESP arrays of bulk strings) and comment lines. Internal to recovery.
  *
- * The bytes from the first record not yet dropped up to the newest stay in memory, so that a stretch can be verified whole before it is used; all
- * positions are counted from the file's first byte. Lengths are compared with what is left of the file before anything is
- * allocated.
+ * The bytes from the first record not yet dropped up to the newest stay in memory, so that a stretch can be verified
+ * whole before it is used; all positions are counted from the file's first byte. Lengths are compared with what is left
+ * of the file before anything is allocated.
  *
  * Ownership: init/deinit. Thread: the caller's.
  */
@@ -36,8 +36,8 @@ struct record_reader {
     int fd;
     int64_t size;
     struct buf buf;
-    int64_t base; /* file offset of buf.data[0] */
-    int64_t at;   /* file offset of the next record */
+    int64_t base;            /* file offset of buf.data[0] */
+    int64_t at;              /* file offset of the next record */
     struct record_arg *args; /* of the commands not yet dropped, in order */
     size_t arg_count, arg_cap;
     /* of the last command */

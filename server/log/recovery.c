@@ -14,16 +14,18 @@
 #include "server/log/annotation.h"
 #include "server/log/record_reader.h"
 
-/* One pass over the files. Commands of a stretch are collected until its annotation proves them; then they are applied and dropped.
+/* One pass over the files. Commands of a stretch are collected until its annotation proves them; then they are applied
+ * and dropped.
  *
  *     head | stretch, annotation | stretch, annotation | … | tail
  *
- * At the first fault the rest of the file, and every later file, is only surveyed: genuine annotation lines (their own check digits are right)
- * are looked for, because the highest durable offset they state decides between a torn tail and corruption. If the survey finds a genuine line
- * behind the fault in the same file, the stretch had been sealed and none of it is used; else it is the tail, and its whole groups are.
+ * At the first fault the rest of the file, and every later file, is only surveyed: genuine annotation lines (their own
+ * check digits are right) are looked for, because the highest durable offset they state decides between a torn tail and
+ * corruption. If the survey finds a genuine line behind the fault in the same file, the stretch had been sealed and
+ * none of it is used; else it is the tail, and its whole groups are.
  *
- * A commit of ours is at most about half a MiB of groups, or one group. So when groups go on past STRETCH_MAX without an annotation, and the
- * survey finds none behind, another program wrote them: they are applied as they come.
+ * A commit of ours is at most about half a MiB of groups, or one group. So when groups go on past STRETCH_MAX without
+ * an annotation, and the survey finds none behind, another program wrote them: they are applied as they come.
  */
 
 #define STRETCH_MAX (16 << 20)
@@ -43,8 +45,8 @@ struct command {
     int64_t start, end;
 };
 
-/* A stretch that is not yet stated durable. One that begins below the durable offset is, for that is the end of a stretch; a line that only states
- * something begins where it ends. */
+/* A stretch that is not yet stated durable. One that begins below the durable offset is, for that is the end of a
+ * stretch; a line that only states something begins where it ends. */
 struct unsynced {
     uint64_t begin_offset;
     size_t index;
@@ -57,18 +59,18 @@ struct recovery {
     struct recovery_callbacks cb;
     struct recovery_result result;
     bool stopped;
-    bool in_foreign;          /* the fault is in a file of another program */
-    bool is_hard;             /* the fault is corruption whatever is stated behind it */
-    uint64_t fault_offset;    /* of the log, behind what was applied when the fault was found */
-    /* Where the fault stands before the first annotation, what is lost begins at an offset that only later lines tell: at that of the file's own
-     * BEGIN line, or else below the lowest one stated. */
+    bool in_foreign;       /* the fault is in a file of another program */
+    bool is_hard;          /* the fault is corruption whatever is stated behind it */
+    uint64_t fault_offset; /* of the log, behind what was applied when the fault was found */
+    /* Where the fault stands before the first annotation, what is lost begins at an offset that only later lines tell:
+     * at that of the file's own BEGIN line, or else below the lowest one stated. */
     bool is_unanchored, has_begin;
     uint64_t begin_offset, lowest_offset;
-    uint64_t stated_durable;  /* by good annotations and, after a fault, by genuine ones */
-    uint64_t chain;           /* of the last good annotation or head, when link_is_known */
+    uint64_t stated_durable; /* by good annotations and, after a fault, by genuine ones */
+    uint64_t chain;          /* of the last good annotation or head, when link_is_known */
     bool link_is_known;
-    bool chain_is_known;      /* … and the log offset is too */
-    bool pending_clean;       /* the last annotation was a clean seal */
+    bool chain_is_known; /* … and the log offset is too */
+    bool pending_clean;  /* the last annotation was a clean seal */
     /* the last file before this one, where a gap is reported */
     size_t last_index;
     int64_t last_bytes;
@@ -85,7 +87,7 @@ struct scan {
     const char *path;
     bool ours, streaming, is_base;
     uint64_t key;
-    uint64_t before_chain;  /* at the end of the file before, if before_is_known */
+    uint64_t before_chain; /* at the end of the file before, if before_is_known */
     bool before_is_known;
     int64_t stretch_start;
     struct command *commands; /* of the stretch */
@@ -93,9 +95,9 @@ struct scan {
     struct group *groups; /* whole groups of the stretch */
     size_t group_count, group_cap;
     bool in_multi;
-    size_t multi_first; /* command index of the MULTI */
+    size_t multi_first;   /* command index of the MULTI */
     uint64_t group_bytes; /* while streaming: of the group under way */
-    int64_t good;       /* end of the last good group */
+    int64_t good;         /* end of the last good group */
     bool has_log_bytes;
     int64_t progress_at;
 };
@@ -136,7 +138,8 @@ static void describe_key(struct scan *s, struct slice key) {
     f->key[at] = '\0';
 }
 
-/* The key that a report names: of the command that is being read, else of the first command of the stretch that has one. */
+/* The key that a report names: of the command that is being read, else of the first command of the stretch that has
+ * one. */
 static void name_key(struct scan *s, size_t from_command) {
     const struct record_reader *rr = &s->rr;
     for (size_t i = from_command; i < s->command_count; i++) {
@@ -157,7 +160,8 @@ static void name_key(struct scan *s, size_t from_command) {
 
 /* ---- the survey ------------------------------------------------------------------------------------------------ */
 
-/* Takes the genuine annotations in p[0..n), wherever they stand: the byte before one may be the damaged one. Returns how many. */
+/* Takes the genuine annotations in p[0..n), wherever they stand: the byte before one may be the damaged one. Returns
+ * how many. */
 static size_t survey_window(struct recovery *r, const char *p, size_t n, uint64_t key, bool is_fault_file) {
     size_t found = 0;
     const char *end = p + n;
@@ -355,8 +359,8 @@ static bool has_hole(const struct scan *s, const struct group *g) {
     return false;
 }
 
-/* Keeps the stretch in mind until an annotation states it durable. When there are too many, neighbours are joined: what matters is where the first
- * begins. */
+/* Keeps the stretch in mind until an annotation states it durable. When there are too many, neighbours are joined: what
+ * matters is where the first begins. */
 static void forget_synced(struct recovery *r) {
     size_t gone = 0;
     while (gone < r->unsynced_count && r->unsynced[gone].begin_offset < r->stated_durable)
@@ -434,17 +438,19 @@ static void stop_stretch(struct scan *s, int64_t offset, const char *reason, boo
 /* The first bytes of the log in this file must follow the last ones of the file before. */
 static bool take_begin(struct scan *s, const struct annotation *a) {
     struct recovery *r = s->r;
-    /* After an unclean stop (previous = 0) the log goes on at the offset that was recovered, with a chain of its own. */
+    /* After an unclean stop (previous = 0) the log goes on at the offset that was recovered, with a chain of its own.
+     */
     bool links = a->previous == 0 || !s->before_is_known || a->previous == s->before_chain;
     if (links && (!r->chain_is_known || a->offset == r->result.offset)) {
         r->result.offset = a->offset;
         return true;
     }
     char text[160];
-    snprintf(text, sizeof text, "the next increment begins at log offset %" PRIu64 ", this one ends at %" PRIu64, a->offset,
-             r->result.offset);
+    snprintf(text, sizeof text, "the next increment begins at log offset %" PRIu64 ", this one ends at %" PRIu64,
+             a->offset, r->result.offset);
     bool overlaps = r->chain_is_known && a->offset < r->result.offset;
-    struct scan before = {.r = r, .ours = true, .index = r->last_index, .good = r->last_bytes, .rr.size = r->last_bytes};
+    struct scan before = {
+        .r = r, .ours = true, .index = r->last_index, .good = r->last_bytes, .rr.size = r->last_bytes};
     (void)survey(r, s->path, s->stretch_start, s->key, false);
     stop(&before, RECOVERY_TORN, r->last_bytes, text, overlaps);
     return false;
@@ -488,15 +494,17 @@ static void take_annotation(struct scan *s, int64_t start) {
     uint64_t chain = hash_xxh3_seed(r->result.last_chain, stretch, bytes + a.chained_bytes);
     if (chain != a.chain || !annotation_is_genuine(line, &a, s->key)) {
         char text[160];
-        snprintf(text, sizeof text, "checksum mismatch in the group commit at bytes %" PRId64 " to %" PRId64, s->stretch_start,
-                 s->rr.at);
+        snprintf(text, sizeof text, "checksum mismatch in the group commit at bytes %" PRId64 " to %" PRId64,
+                 s->stretch_start, s->rr.at);
         stop_stretch(s, s->stretch_start, text, false);
         return;
     }
-    if (s->in_multi || ((a.fields & ANNOTATION_OFFSET) && a.offset < r->result.offset && !(a.fields & ANNOTATION_BEGIN)) ||
+    if (s->in_multi ||
+        ((a.fields & ANNOTATION_OFFSET) && a.offset < r->result.offset && !(a.fields & ANNOTATION_BEGIN)) ||
         ((a.fields & (ANNOTATION_OFFSET | ANNOTATION_DURABLE)) == (ANNOTATION_OFFSET | ANNOTATION_DURABLE) &&
          a.durable > a.offset)) {
-        stop_stretch(s, start, s->in_multi ? "an annotation inside MULTI" : "an annotation that contradicts itself", true);
+        stop_stretch(s, start, s->in_multi ? "an annotation inside MULTI" : "an annotation that contradicts itself",
+                     true);
         return;
     }
     if ((a.fields & ANNOTATION_BEGIN) && !take_begin(s, &a))
@@ -561,8 +569,8 @@ static void take_comment(struct scan *s, int64_t start) {
         return;
     }
     uint64_t seconds;
-    if (line.n > 4 && memcmp(line.p, "#TS:", 4) == 0 && num_parse_u64(slice_of(line.p + 4, line.n - 4), &seconds) == 0 &&
-        seconds < UINT64_MAX / 1000) {
+    if (line.n > 4 && memcmp(line.p, "#TS:", 4) == 0 &&
+        num_parse_u64(slice_of(line.p + 4, line.n - 4), &seconds) == 0 && seconds < UINT64_MAX / 1000) {
         s->r->result.last_time_ms = seconds * 1000;
         if (s->r->cb.at_time != NULL && !s->in_multi)
             s->r->cb.at_time(s->r->cb.ctx, s->index, start, seconds * 1000);
@@ -610,7 +618,8 @@ static void scan_records(struct scan *s) {
                 if (stream(s, start) != 0)
                     return;
             } else {
-                bool is_long = s->group_count > 0 && s->groups[s->group_count - 1].end - s->stretch_start >= STRETCH_MAX;
+                bool is_long =
+                    s->group_count > 0 && s->groups[s->group_count - 1].end - s->stretch_start >= STRETCH_MAX;
                 collect(s, start);
                 if (is_long && !s->in_multi)
                     take_long_stretch(s);
@@ -682,7 +691,12 @@ void recovery_file(struct recovery *r, const char *path, int64_t start, bool may
         survey_file(r, path);
         return;
     }
-    struct scan s = {.r = r, .index = index, .path = path, .is_base = !may_be_torn, .good = start, .stretch_start = start,
+    struct scan s = {.r = r,
+                     .index = index,
+                     .path = path,
+                     .is_base = !may_be_torn,
+                     .good = start,
+                     .stretch_start = start,
                      .progress_at = start};
     int error = record_reader_open(&s.rr, r->fs, path, start);
     if (error != 0) {

@@ -3,12 +3,15 @@
 #include "server/store/type.h"
 
 #include "server/base/assert.h"
+#include "server/store/fields.h"
 #include "server/store/zset.h"
 
 /* Strings have no object. */
 static const struct value_type_ops *const rows[VALUE_TYPES] = {
     [VALUE_STRING] = NULL,
+    [VALUE_SET] = &set_type_ops,
     [VALUE_ZSET] = &zset_type_ops,
+    [VALUE_HASH] = &hash_type_ops,
 };
 
 const struct value_type_ops *value_type_ops(enum value_type type) {

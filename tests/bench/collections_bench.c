@@ -10,6 +10,7 @@
 
 #include "server/base/hash.h"
 #include "server/base/mem.h"
+#include "server/store/fields.h"
 #include "server/store/zset.h"
 
 struct bench {
@@ -84,6 +85,52 @@ static void zset_life(struct bench *b, bool equal_scores) {
     report("destroy, a member", start, left + 1);
 }
 
+static void hash_life(struct bench *b) {
+    char buf[40], value[40];
+    size_t before = mem_used();
+    struct fields *t = fields_create(&b->policy);
+    printf("hash, 18-byte fields, 16-byte values\n");
+    int64_t start = now_ns();
+    for (size_t i = 0; i < b->n; i++)
+        fields_put(t, name_of(buf, "field:%012zu", shuffled(b, i)), name_of(value, "%016zu", i), FIELD_NO_DEADLINE);
+    report("add", start, b->n);
+    printf("  %-34s %7.1f bytes\n", "memory a field", (double)(mem_used() - before) / (double)fields_count(t));
+    start = now_ns();
+    for (size_t i = 0; i < b->ops; i++)
+        b->sum += field_value(fields_find(t, name_of(buf, "field:%012zu", rng_below(&b->rng, b->n)))).p[3];
+    report("find", start, b->ops);
+    start = now_ns();
+    for (size_t i = 0; i < b->ops; i++)
+        fields_put(t, name_of(buf, "field:%012zu", rng_below(&b->rng, b->n)), name_of(value, "%016zu", i),
+                   FIELD_NO_DEADLINE);
+    report("another value", start, b->ops);
+    start = now_ns();
+    for (size_t i = 0; i < b->ops; i++)
+        fields_set_deadline(t, name_of(buf, "field:%012zu", shuffled(b, i)), (int64_t)rng_below(&b->rng, 1000000));
+    report("deadline", start, b->ops);
+    start = now_ns();
+    for (size_t i = 0; i < b->ops; i++)
+        fields_remove(t, name_of(buf, "field:%012zu", shuffled(b, i)));
+    report("remove", start, b->ops);
+    start = now_ns();
+    size_t left = fields_count(t);
+    fields_destroy(t);
+    report("destroy, a field", start, left + 1);
+}
+
+static void set_life(struct bench *b) {
+    char buf[40];
+    size_t before = mem_used();
+    struct fields *t = fields_create(&b->policy);
+    printf("set, 20-byte members\n");
+    int64_t start = now_ns();
+    for (size_t i = 0; i < b->n; i++)
+        fields_add(t, name_of(buf, "element:%012zu", shuffled(b, i)));
+    report("add", start, b->n);
+    printf("  %-34s %7.1f bytes\n", "memory a member", (double)(mem_used() - before) / (double)fields_count(t));
+    fields_destroy(t);
+}
+
 int main(int argc, char **argv) {
     struct hash_key key;
     hash_key_init(&key, "benchmark", 9);
@@ -97,6 +144,8 @@ int main(int argc, char **argv) {
     rng_init(&b.rng, 42);
     zset_life(&b, false);
     zset_life(&b, true);
+    hash_life(&b);
+    set_life(&b);
     printf("(%g)\n", b.sum);
     return 0;
 }

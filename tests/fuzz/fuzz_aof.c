@@ -1,4 +1,5 @@
-/* AOF files: the input is an increment. Whatever it is, the loader answers, what it cuts is whole, and the checker agrees. */
+/* AOF files: the input is an increment. Whatever it is, the loader answers, what it cuts is whole, and the checker
+ * agrees. */
 #include "config.h"
 
 #include <stddef.h>
@@ -41,7 +42,8 @@ static void on_report(void *ctx, const char *line) {
 }
 
 static enum loader_status load(const struct fs *fs, bool read_only, size_t *commands, uint64_t *ret_offset) {
-    struct loader_options o = {.dir = "/d", .dirname = "a", .filename = "f", .load_truncated = true, .read_only = read_only};
+    struct loader_options o = {
+        .dir = "/d", .dirname = "a", .filename = "f", .load_truncated = true, .read_only = read_only};
     struct loader_callbacks cb = {.ctx = commands, .load_base = on_base, .apply = on_apply};
     struct loader_result r;
     struct buf error = BUF_INIT;

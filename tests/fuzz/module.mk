@@ -4,6 +4,8 @@ FUZZERS = \
 	tests/fuzz/fuzz_aof \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_glob \
+	tests/fuzz/fuzz_intset \
+	tests/fuzz/fuzz_listpack \
 	tests/fuzz/fuzz_lzf \
 	tests/fuzz/fuzz_rdb \
 	tests/fuzz/fuzz_restore \
@@ -11,6 +13,8 @@ FUZZERS = \
 tests_fuzz_fuzz_config_LDADD = $(FUZZ_MAIN) $(ENGINE_LIBS)
 tests_fuzz_fuzz_aof_LDADD = $(FUZZ_MAIN) $(SUPPORT_LIBS) $(AOF_LIBS)
 tests_fuzz_fuzz_glob_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
+tests_fuzz_fuzz_intset_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
+tests_fuzz_fuzz_listpack_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)

@@ -1,7 +1,9 @@
-/* A node in miniature for tests of the AOF: a change log, the real AOF on a simulated disk, and a data set that is a list of groups.
+/* A node in miniature for tests of the AOF: a change log, the real AOF on a simulated disk, and a data set that is a
+ * list of groups.
  *
- * The threads of the AOF (struct worker) and the monotonic clock are replaced at link time by ones that the test moves, so a run is determined by its
- * seed. Group g of life `l` has the content that pad() says, so a replay can tell every wrong, lost, doubled or resurrected group.
+ * The threads of the AOF (struct worker) and the monotonic clock are replaced at link time by ones that the test moves,
+ * so a run is determined by its seed. Group g of life `l` has the content that pad() says, so a replay can tell every
+ * wrong, lost, doubled or resurrected group.
  */
 #ifndef HF_TESTS_UNIT_AOF_SIM_NODE_H
 #define HF_TESTS_UNIT_AOF_SIM_NODE_H
@@ -27,7 +29,7 @@ struct sim_node {
     struct rng rng;
     struct aof_options options;
     struct changelog *cl;
-    struct aof *aof; /* NULL between lives */
+    struct aof *aof;  /* NULL between lives */
     bool child_bases; /* bases are written by a "child": by sim_base_finish() */
     bool child;
     struct sim_base base;
@@ -40,7 +42,7 @@ struct sim_node {
     /* promises: so many groups must survive */
     size_t promised_kill, promised_power;
     size_t always_from; /* groups from here on were appended under always */
-    bool in_force; /* as last seen */
+    bool in_force;      /* as last seen */
     unsigned waiters_closed;
     char last_log[512];
     /* while loading */

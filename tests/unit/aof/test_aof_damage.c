@@ -1,4 +1,5 @@
-/* Damage to increments: every flipped bit below what was stated durable is corruption, a torn tail never is, and nothing wrong is applied. */
+/* Damage to increments: every flipped bit below what was stated durable is corruption, a torn tail never is, and
+ * nothing wrong is applied. */
 #include "config.h"
 
 #include "tests/unit/aof/sim_node.h"
@@ -116,17 +117,19 @@ static void flip_everywhere(uint64_t seed, bool clean) {
             if (st == LOADER_CORRUPT) {
                 caught++;
                 assert_int_equal(damaged.recovery.verdict, RECOVERY_CORRUPT);
-                /* Located: the report is about this file, or about the gap that it leaves, and not far behind the byte. */
-                assert_true(damaged.recovery.fault.good_bytes <= (int64_t)byte || damaged.recovery.fault.index != f + 1);
+                /* Located: the report is about this file, or about the gap that it leaves, and not far behind the byte.
+                 */
+                assert_true(damaged.recovery.fault.good_bytes <= (int64_t)byte ||
+                            damaged.recovery.fault.index != f + 1);
             } else {
                 assert_int_equal(st, LOADER_OK);
                 cut++;
                 if (damaged.recovery.verdict == RECOVERY_WHOLE)
                     fail_msg("seed %llu file %zu byte %zu: not detected", (unsigned long long)seed, f, byte);
                 if (damaged.recovery.offset < durable)
-                    fail_msg("seed %llu file %zu byte %zu: recovered %llu, stated durable %llu: %s", (unsigned long long)seed, f,
-                             byte, (unsigned long long)damaged.recovery.offset, (unsigned long long)durable,
-                             damaged.recovery.fault.reason);
+                    fail_msg("seed %llu file %zu byte %zu: recovered %llu, stated durable %llu: %s",
+                             (unsigned long long)seed, f, byte, (unsigned long long)damaged.recovery.offset,
+                             (unsigned long long)durable, damaged.recovery.fault.reason);
                 assert_true(n->loaded <= good);
             }
             loader_result_deinit(&damaged);

@@ -67,7 +67,8 @@ static int on_base(void *ctx, const char *path, int64_t *ret_rest, struct buf *e
 }
 
 static enum loader_status load(void) {
-    struct loader_options o = {.dir = "/d", .dirname = "appendonlydir", .filename = "a.aof", .load_truncated = load_truncated};
+    struct loader_options o = {
+        .dir = "/d", .dirname = "appendonlydir", .filename = "a.aof", .load_truncated = load_truncated};
     struct loader_callbacks cb = {.load_base = on_base, .apply = on_apply, .discard_group = on_discard};
     buf_clear(&applied);
     buf_clear(&why);
@@ -196,8 +197,15 @@ static void test_a_single_file_becomes_the_base_at_every_kill(void **state) {
 /* Lengths that lie are compared with the file, not with memory. */
 static void test_huge_lengths_do_not_allocate(void **state) {
     (void)state;
-    static const char *const bad[] = {"*2147483647\r\n", "*1\r\n$9223372036854775807\r\nx", "*1\r\n$99999999999999999999\r\nx",
-                                      "*99999999999999999999999\r\n", "*-1\r\n", "*0\r\n", "*1\r\n$-1\r\n", "$1\r\nx\r\n", "\r\n"};
+    static const char *const bad[] = {"*2147483647\r\n",
+                                      "*1\r\n$9223372036854775807\r\nx",
+                                      "*1\r\n$99999999999999999999\r\nx",
+                                      "*99999999999999999999999\r\n",
+                                      "*-1\r\n",
+                                      "*0\r\n",
+                                      "*1\r\n$-1\r\n",
+                                      "$1\r\nx\r\n",
+                                      "\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         put_incr(bad[i]);
         (void)load();
@@ -249,7 +257,8 @@ static void test_the_checker_names_offset_key_and_reason_and_fixes(void **state)
 
 static void test_the_checker_cuts_at_a_time(void **state) {
     (void)state;
-    put_incr("#TS:100\r\n" SET("a", "1") "#TS:200\r\n" SET("b", "2") MULTI SET("c", "3") EXEC "#TS:300\r\n" SET("d", "4"));
+    put_incr("#TS:100\r\n" SET("a", "1") "#TS:200\r\n" SET("b", "2") MULTI SET("c", "3") EXEC
+             "#TS:300\r\n" SET("d", "4"));
     answer = true;
     assert_int_equal(check(MANIFEST, false, 300), AOF_CHECK_OK);
     assert_int_equal(check(MANIFEST, false, 250), AOF_CHECK_FIXED);
@@ -269,8 +278,18 @@ static void test_hostile_files_are_answered(void **state) {
     for (int round = 0; round < 3000; round++) {
         struct buf b = BUF_INIT;
         for (uint64_t i = rng_below(&r, 8); i > 0; i--) {
-            static const char *const pieces[] = {SET("a", "1"), MULTI, EXEC, "#TS:5\r\n", "#HF:v=1;n=0000000000000000;q=1;c=00\r\n",
-                                                 "*3\r\n$3\r\n", "#HF:", "\r\n", "*", "$", "99999999999", "#HF:o=1;c=000000000000000000000000\r\n"};
+            static const char *const pieces[] = {SET("a", "1"),
+                                                 MULTI,
+                                                 EXEC,
+                                                 "#TS:5\r\n",
+                                                 "#HF:v=1;n=0000000000000000;q=1;c=00\r\n",
+                                                 "*3\r\n$3\r\n",
+                                                 "#HF:",
+                                                 "\r\n",
+                                                 "*",
+                                                 "$",
+                                                 "99999999999",
+                                                 "#HF:o=1;c=000000000000000000000000\r\n"};
             buf_append_cstr(&b, pieces[rng_below(&r, sizeof pieces / sizeof *pieces)]);
         }
         if (b.len > 0 && rng_below(&r, 2) == 0)

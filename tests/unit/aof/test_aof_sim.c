@@ -12,8 +12,8 @@
 
 static void fail_seed(uint64_t seed, const struct sim_node *n, const char *what, const struct buf *error) {
     fail_msg("seed %llu, life %u: %s%s%.*s (groups %zu, loaded %zu, promised kill %zu power %zu, log: %s)",
-             (unsigned long long)seed, n->life_now, what, error->len > 0 ? ": " : "", (int)error->len, error->data, n->groups,
-             n->loaded, n->promised_kill, n->promised_power, n->last_log);
+             (unsigned long long)seed, n->life_now, what, error->len > 0 ? ": " : "", (int)error->len, error->data,
+             n->groups, n->loaded, n->promised_kill, n->promised_power, n->last_log);
 }
 
 static void inject(struct sim_node *n) {
@@ -38,9 +38,9 @@ static void inject(struct sim_node *n) {
 }
 
 struct plan {
-    bool faults;       /* disk errors */
-    bool policies;     /* appendfsync changes at run time */
-    bool toggles;      /* appendonly no, then yes */
+    bool faults;   /* disk errors */
+    bool policies; /* appendfsync changes at run time */
+    bool toggles;  /* appendonly no, then yes */
 };
 
 static void one_event(struct sim_node *n, const struct plan *plan) {

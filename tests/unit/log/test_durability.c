@@ -266,7 +266,8 @@ static void test_nothing_is_promised_without_a_base(void **state) {
     assert_true(durability_holds(&d));
 }
 
-/* Legal events at random; the machine must keep its invariants and never release under `always` what no sync has covered. */
+/* Legal events at random; the machine must keep its invariants and never release under `always` what no sync has
+ * covered. */
 static void random_walk(uint64_t seed) {
     struct rng r;
     rng_init(&r, seed);
@@ -294,7 +295,9 @@ static void random_walk(uint64_t seed) {
         } else if (what == 3 && d.rewrite == DURABILITY_REWRITE_PREPARING) {
             ev.type = ok ? DURABILITY_EV_PREPARED : DURABILITY_EV_PREPARE_FAILED;
         } else if (what == 4 && d.rewrite == DURABILITY_REWRITE_BASE) {
-            ev.type = !started && ok ? DURABILITY_EV_BASE_STARTED : ok ? DURABILITY_EV_BASE_WRITTEN : DURABILITY_EV_BASE_FAILED;
+            ev.type = !started && ok ? DURABILITY_EV_BASE_STARTED
+                      : ok           ? DURABILITY_EV_BASE_WRITTEN
+                                     : DURABILITY_EV_BASE_FAILED;
             started = ev.type == DURABILITY_EV_BASE_STARTED;
         } else if (what == 4 && d.rewrite == DURABILITY_REWRITE_INSTALLING) {
             ev.type = ok ? DURABILITY_EV_INSTALLED : DURABILITY_EV_INSTALL_FAILED;
