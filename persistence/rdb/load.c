@@ -87,7 +87,8 @@ static bool is_expired(const struct load *l, int64_t deadline_ms) {
 }
 
 static int add(struct load *l, const struct pending *p, const struct keyref *ref) {
-    struct entry *e = keyspace_add(l->ks, l->db, ref, p->value, p->deadline_ms);
+    struct entry *e = l->o->replace ? keyspace_put(l->ks, l->db, ref, p->value, p->deadline_ms)
+                                    : keyspace_add(l->ks, l->db, ref, p->value, p->deadline_ms);
     if (e == NULL)
         return fail_duplicate(l, p);
     if (l->o->access != RDB_ACCESS_NONE)

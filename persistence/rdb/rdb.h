@@ -81,6 +81,7 @@ struct rdb_load_options {
     bool checksum; /* rdbchecksum: verify; a stored 0 means "not computed" */
     bool deep;     /* sanitize-dump-payload: validate packed payloads entry by entry (always done by the check tool) */
     bool skip_expired; /* a primary drops keys due before now_ms; replicas and AOF bases keep them */
+    bool replace;      /* a key that is there already is replaced (DEBUG RELOAD MERGE), not an error */
     bool trailing;     /* bytes may follow the snapshot: an AOF with an RDB head */
     int64_t now_ms;
     enum rdb_access access;   /* which of the saved clocks the keys take over */

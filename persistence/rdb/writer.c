@@ -22,7 +22,7 @@
 #include "server/ds/lzf.h"
 
 #define WRITER_WINDOW (4 * (size_t)RDB_ROOM_MAX)
-#define BUF_FIRST_BYTES 64 /* room for most payloads of DUMP */
+#define BUF_FIRST_BYTES 64   /* room for most payloads of DUMP */
 #define LZF_MIN_BYTES 21     /* a shorter string hardly gets shorter */
 #define LZF_HEADER_MAX 19    /* type byte and two lengths of up to 9 bytes */
 #define LZF_WINDOW_MAX 32768 /* strings up to this are compressed straight into the window */

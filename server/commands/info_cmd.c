@@ -183,7 +183,9 @@ static void keys_fields(struct engine *e, struct buf *out) {
     info_field_u64(out, "evicted_keys", s->evicted_keys);
     info_field_u64(out, "evicted_clients", s->evicted_clients);
     info_field_u64(out, "evicted_scripts", 0);
-    info_field_u64(out, "total_eviction_exceeded_time", s->eviction_exceeded_us / 1000);
+    int64_t exceeded_us = s->eviction_since_us != 0 ? clock_mono_us() - s->eviction_since_us : 0;
+    info_field_u64(out, "total_eviction_exceeded_time", (s->eviction_exceeded_us + (uint64_t)exceeded_us) / 1000);
+    info_field_i64(out, "current_eviction_exceeded_time", exceeded_us / 1000);
     info_field_u64(out, "keyspace_hits", s->keyspace_hits);
     info_field_u64(out, "keyspace_misses", s->keyspace_misses);
     info_field_u64(out, "pubsub_channels", 0);

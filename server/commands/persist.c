@@ -296,8 +296,10 @@ void persist_cron(struct persist *p) {
         }
         buf_deinit(&error);
     }
-    if (p->aof != NULL)
+    if (p->aof != NULL) {
         aof_cron(p->aof);
+        persist_rewrite_once_cron(p);
+    }
 }
 
 /* ---- the end ---- */

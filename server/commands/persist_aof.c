@@ -266,9 +266,34 @@ static int check_directory(struct persist *p, struct buf *error) {
     return rc < 0 ? -1 : 0;
 }
 
+int persist_rewrite_once(struct persist *p, struct buf *error) {
+    if (check_directory(p, error) != 0 || aof_start(p->aof, NULL, error) != 0)
+        return -1;
+    p->rewrite_once = true;
+    p->rewrite_later = false;
+    return 0;
+}
+
+void persist_rewrite_once_cron(struct persist *p) {
+    if (p->rewrite_later && !aof_is_on(p->aof) && child_running(p->children) == CHILD_NONE) {
+        struct buf error = BUF_INIT;
+        p->rewrite_later = false;
+        if (persist_rewrite_once(p, &error) != 0)
+            log_warning("The scheduled rewrite of the AOF: %.*s", (int)error.len, error.data);
+        buf_deinit(&error);
+    }
+    if (!p->rewrite_once || !aof_is_in_force(p->aof))
+        return;
+    p->rewrite_once = false;
+    int rc = aof_stop(p->aof);
+    if (rc < 0)
+        log_warning("Closing the AOF that was written once: %s", strerror(-rc));
+}
+
 int persist_apply_appendonly(struct persist *p, struct buf *error) {
     if (!p->started || p->aof == NULL)
         return 0;
+    p->rewrite_once = p->rewrite_later = false; /* from here on the option decides */
     if (p->options.appendonly == aof_is_on(p->aof))
         return 0;
     if (p->options.appendonly) {

@@ -50,6 +50,10 @@ static void cmd_bgsave(struct call *c) {
         }
     }
     enum child_kind running = child_running(p->children);
+    struct aof_stats aof;
+    aof_stats(p->aof, &aof);
+    if (running == CHILD_NONE && aof.rewrite_in_progress)
+        running = CHILD_AOF_REWRITE; /* it prepares its increment: the fork is next */
     if (running == CHILD_SNAPSHOT) {
         call_error(c, "ERR Background save already in progress");
     } else if (running != CHILD_NONE || call_must_not_block(c)) {
@@ -71,6 +75,21 @@ static void cmd_bgsave(struct call *c) {
     }
 }
 
+/* With the AOF off: the directory gets a base and an increment that end here, as Redis leaves them. */
+static void rewrite_once(struct call *c, struct persist *p) {
+    if (child_running(p->children) != CHILD_NONE) {
+        p->rewrite_later = true;
+        resp_simple(c->w, "Background append only file rewriting scheduled");
+        return;
+    }
+    struct buf error = BUF_INIT;
+    if (persist_rewrite_once(p, &error) == 0)
+        resp_simple(c->w, "Background append only file rewriting started");
+    else
+        call_errorf(c, "ERR %.*s", (int)error.len, error.data);
+    buf_deinit(&error);
+}
+
 static void cmd_bgrewriteaof(struct call *c) {
     struct persist *p = call_context(c);
     switch (aof_rewrite(p->aof)) {
@@ -84,7 +103,7 @@ static void cmd_bgrewriteaof(struct call *c) {
         call_error(c, "ERR Background append only file rewriting already in progress");
         break;
     case AOF_REWRITE_OFF:
-        call_error(c, "ERR The AOF is off (appendonly no): there is nothing to rewrite");
+        rewrite_once(c, p);
         break;
     }
 }

@@ -23,7 +23,7 @@ static void aof_fields(const struct persist *p, struct buf *out) {
     aof_stats(p->aof, &a);
     info_field_i64(out, "aof_enabled", a.enabled);
     info_field_i64(out, "aof_rewrite_in_progress", a.rewrite_in_progress);
-    info_field_i64(out, "aof_rewrite_scheduled", a.rewrite_scheduled);
+    info_field_i64(out, "aof_rewrite_scheduled", a.rewrite_scheduled || p->rewrite_later);
     info_field_i64(out, "aof_last_rewrite_time_sec", a.last_rewrite_time_s);
     info_field_i64(out, "aof_current_rewrite_time_sec", a.current_rewrite_time_s);
     info_field_str(out, "aof_last_bgrewrite_status", a.last_bgrewrite_ok ? "ok" : "err");

@@ -45,10 +45,13 @@ struct persist {
     uint64_t last_load_expired, last_load_loaded;
 
     /* the AOF's base child */
+    bool rewrite_once;  /* BGREWRITEAOF with the AOF off: on until its base is there */
+    bool rewrite_later; /* … as soon as no other child lives */
     struct aof_base_job *base_job;
 
     /* loading */
     bool loading;
+    bool load_replaces; /* DEBUG RELOAD MERGE */
     uint64_t load_total, load_done;
     int64_t load_started_us, load_started_s, load_told_us;
     struct client *replayer;
@@ -65,6 +68,8 @@ void persist_log(void *arg, enum log_level level, const char *line);
 /* ---- persist_aof.c ---- */
 struct aof *persist_make_aof(struct persist *p);
 int persist_apply_appendonly(struct persist *p, struct buf *error);
+int persist_rewrite_once(struct persist *p, struct buf *error);
+void persist_rewrite_once_cron(struct persist *p);
 /* ---- persist_load.c ---- */
 int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t *ret_rest_offset, struct buf *error);
 /* ---- persist_settings.c, persist_cmd.c, persist_info.c ---- */

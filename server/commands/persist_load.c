@@ -59,6 +59,7 @@ int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t
     o.deep = p->options.sanitize_dump_payload == 1;
     o.skip_expired = !aof_base;
     o.trailing = aof_base;
+    o.replace = p->load_replaces;
     o.now_ms = clock_wall_ms();
     o.access = RDB_ACCESS_LRU;
     o.yield_every_bytes = (size_t)p->options.load_interval_bytes;
@@ -204,7 +205,9 @@ int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct 
     if (flush && !merge)
         keyspace_flush(p->ks, -1, false);
     begin_loading(p, (uint64_t)file_size(p, p->options.dbfilename));
+    p->load_replaces = merge;
     int rc = persist_load_rdb(p, p->options.dbfilename, false, NULL, error);
+    p->load_replaces = false;
     end_loading(p);
     return rc == 0 ? 0 : -1;
 }

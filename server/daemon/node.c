@@ -259,6 +259,7 @@ int node_shutdown(struct node *n, unsigned flags) {
     log_warning("User requested shutdown...");
     if (persist_stop(n->persist, flags) != 0) {
         n->stopping = false;
+        node_forget_stop();
         service_status("Ready to accept connections; a shutdown was refused");
         return -1;
     }

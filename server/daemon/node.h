@@ -95,6 +95,8 @@ void node_set_oom_score(struct node *n);
 int node_raise_file_limit(struct node *n);
 /* The signals that came since the last call, as bits 1 << signo. */
 uint64_t node_take_signals(void);
+/* A shutdown was refused: the next SIGINT asks again instead of ending the process at once. */
+void node_forget_stop(void);
 void node_remember_argv(int argc, char **argv);
 
 #endif

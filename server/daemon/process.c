@@ -23,19 +23,22 @@
 
 static _Atomic uint64_t pending_signals;
 static struct loop_waker *signal_waker; /* for the handler only */
+static _Atomic bool stop_asked;         /* a signal to stop came and was not refused */
 
 static void on_signal(int signo) {
     uint64_t bit = UINT64_C(1) << signo;
-    if ((signo == SIGINT || signo == SIGTERM) && (atomic_fetch_or(&pending_signals, bit) & bit)) {
-        if (signo == SIGINT) {
-            static const char text[] = "You insist... exiting now.\n";
-            if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-                _exit(1);
-            _exit(1);
-        }
+    if ((signo == SIGINT || signo == SIGTERM) && atomic_exchange(&stop_asked, true) && signo == SIGINT) {
+        static const char text[] = "You insist... exiting now.\n";
+        ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+        (void)ignored;
+        _exit(1);
     }
     atomic_fetch_or(&pending_signals, bit);
     loop_waker_wake(signal_waker);
+}
+
+void node_forget_stop(void) {
+    atomic_store(&stop_asked, false);
 }
 
 uint64_t node_take_signals(void) {

@@ -128,7 +128,8 @@ static void after_read(struct engine *e, struct client *cl) {
     size_t pending = cl->in_len - cl->in_pos + (cl->large != NULL ? cl->large->len : 0);
     if (pending > e->input_peak[0])
         e->input_peak[0] = pending;
-    bool over = pending > (uint64_t)e->options.client_query_buffer_limit;
+    /* What MULTI has queued came in, too. */
+    bool over = pending + (cl->tx != NULL ? cl->tx->queued_bytes : 0) > (uint64_t)e->options.client_query_buffer_limit;
     over = over || (!cl->authenticated && pending >= ENGINE_UNAUTHENTICATED_BYTES);
     if (over && cl->read_error == 0) {
         struct buf b = BUF_INIT;

@@ -23,6 +23,8 @@ void engine_before_sleep(struct engine *e) {
     engine_write_clients(e);
     if (e->closing_count > 0 && e->busy_depth == 0)
         engine_free_closed(e);
+    if (e->late_count > 0)
+        engine_accept_late(e);
     if (e->ready_count > 0)
         loop_dont_wait(e->loop);
 }

@@ -117,14 +117,14 @@ bool engine_evict(struct engine *e) {
     if (e->maxmemory_bytes == 0 || e->loading)
         return true;
     if (engine_memory_counted(e) <= e->maxmemory_bytes) {
-        if (e->eviction_since_us != 0) {
-            e->stats.eviction_exceeded_us += (uint64_t)(clock_mono_us() - e->eviction_since_us);
-            e->eviction_since_us = 0;
+        if (e->stats.eviction_since_us != 0) {
+            e->stats.eviction_exceeded_us += (uint64_t)(clock_mono_us() - e->stats.eviction_since_us);
+            e->stats.eviction_since_us = 0;
         }
         return true;
     }
-    if (e->eviction_since_us == 0)
-        e->eviction_since_us = clock_mono_us();
+    if (e->stats.eviction_since_us == 0)
+        e->stats.eviction_since_us = clock_mono_us();
     if (e->pause_until_ms != 0)
         return true; /* the data set is frozen for a hand-over: neither evict nor refuse */
     int64_t start = clock_mono_us();

@@ -90,6 +90,8 @@ void engine_destroy(struct engine *e) {
         return;
     while (e->client_count > 0)
         client_free(e->clients[e->client_count - 1]);
+    while (e->late_count > 0)
+        conn_destroy(e->late[--e->late_count]);
     while (e->in_pool_count > 0)
         mem_free(e->in_pool[--e->in_pool_count]);
     for (size_t i = 0; i < e->io_groups_cap; i++)
@@ -101,6 +103,7 @@ void engine_destroy(struct engine *e) {
     buf_deinit(&e->own_bytes);
     mem_free(e->io_groups);
     mem_free(e->in_pool);
+    mem_free(e->late);
     mem_free(e->clients);
     mem_free(e->ready);
     mem_free(e->writing);
@@ -124,12 +127,7 @@ static void refuse_connection(struct engine *e, struct conn *c, const char *text
     conn_destroy(c);
 }
 
-void engine_accept(struct engine *e, struct conn *c) {
-    e->stats.connections++;
-    if (e->client_count >= (uint64_t)e->options.maxclients) {
-        refuse_connection(e, c, "-ERR max number of clients reached\r\n");
-        return;
-    }
+static void admit(struct engine *e, struct conn *c) {
     if (e->options.protected_mode && e->options.requirepass[0] == '\0' && !conn_is_local(c)) {
         refuse_connection(e, c,
                           "-DENIED Redis is running in protected mode because protected mode is enabled and no "
@@ -149,7 +147,32 @@ void engine_accept(struct engine *e, struct conn *c) {
             return;
         }
     }
+    e->stats.connections++;
     client_update_reading(client_create(e, c));
+}
+
+/* Who comes when all places are taken waits until the end of the cycle: somebody may leave in it. */
+void engine_accept(struct engine *e, struct conn *c) {
+    if (e->client_count < (uint64_t)e->options.maxclients) {
+        admit(e, c);
+        return;
+    }
+    if (e->late_count == e->late_cap) {
+        e->late_cap = e->late_cap ? e->late_cap * 2 : 16;
+        e->late = mem_realloc(e->late, e->late_cap * sizeof(struct conn *));
+    }
+    e->late[e->late_count++] = c;
+    loop_dont_wait(e->loop);
+}
+
+void engine_accept_late(struct engine *e) {
+    for (size_t i = 0; i < e->late_count; i++) {
+        if (e->client_count < (uint64_t)e->options.maxclients)
+            admit(e, e->late[i]);
+        else
+            refuse_connection(e, e->late[i], "-ERR max number of clients reached\r\n");
+    }
+    e->late_count = 0;
 }
 
 struct client *engine_client_create_internal(struct engine *e) {

@@ -73,6 +73,7 @@ struct engine_stats {
     uint64_t prefetch_batches, prefetch_entries;
     uint64_t command_ns; /* time inside commands */
     uint64_t eviction_exceeded_us;
+    int64_t eviction_since_us; /* monotonic: over the limit since; 0 = not */
     uint64_t expire_ns, expire_cap_reached;
     int64_t expire_lag_ms; /* how late the latest due key was removed */
     size_t peak_memory, startup_memory;

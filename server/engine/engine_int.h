@@ -110,6 +110,8 @@ struct engine {
     /* clients */
     struct client **clients;
     size_t client_count, client_cap;
+    struct conn **late; /* accepted while all places were taken, until the end of the cycle */
+    size_t late_count, late_cap;
     uint64_t next_client_id;
     struct client **ready, **writing, **closing;
     size_t ready_count, ready_cap, writing_count, writing_cap, closing_count, closing_cap;
@@ -167,7 +169,6 @@ struct engine {
     int64_t pause_until_ms;
     bool pause_all;
     uint64_t maxmemory_bytes;
-    int64_t eviction_since_us;
     struct error_code error_codes[ENGINE_ERROR_CODES_MAX];
     int error_code_count;
     struct {
@@ -194,6 +195,9 @@ void client_update_reading(struct client *cl);
 void engine_free_closed(struct engine *e);
 void engine_update_marks(struct client *cl, uint64_t from, uint64_t offset);
 void engine_write_clients(struct engine *e);
+
+/* ---- engine.c ---- */
+void engine_accept_late(struct engine *e);
 
 /* ---- dispatch.c ---- */
 void engine_dispatch(struct engine *e, const struct request *r);

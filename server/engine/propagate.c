@@ -19,6 +19,8 @@
 #define RECENT_MAX 65536
 
 static void remember(struct engine *e, const uint64_t *keys, size_t n) {
+    if (n == 0)
+        return;
     if (n > RECENT_MAX - e->recent_count) {
         e->recent_lost = true;
         return;

@@ -7,6 +7,7 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/mem.h"
+#include "server/ds/listpack.h"
 
 /* Design
  *
@@ -264,21 +265,27 @@ void zset_check(const struct zset *z) {
 /* ---- the type's row ---- */
 
 static void type_free(enum value_encoding encoding, void *object) {
+    if (encoding == VALUE_ENC_LISTPACK) {
+        listpack_destroy(object);
+        return;
+    }
     HF_ASSERT(encoding == VALUE_ENC_SKIPLIST);
     zset_destroy(object);
 }
 
 static size_t type_effort(enum value_encoding encoding, const void *object) {
-    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST);
-    return zset_count(object);
+    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST || encoding == VALUE_ENC_LISTPACK);
+    return encoding == VALUE_ENC_LISTPACK ? 1 : zset_count(object);
 }
 
 static size_t type_memory_bytes(enum value_encoding encoding, const void *object, size_t samples) {
-    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST);
-    return zset_memory_bytes(object, samples);
+    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST || encoding == VALUE_ENC_LISTPACK);
+    return encoding == VALUE_ENC_LISTPACK ? mem_usable_size(object) : zset_memory_bytes(object, samples);
 }
 
 static void *type_copy(enum value_encoding encoding, const void *object) {
+    if (encoding == VALUE_ENC_LISTPACK)
+        return listpack_dup(object);
     HF_ASSERT(encoding == VALUE_ENC_SKIPLIST);
     return zset_copy(object);
 }

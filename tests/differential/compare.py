@@ -116,7 +116,7 @@ class Pair:
             queued.append((argv, comparison))
             return a == b
         if name == b"EXEC":
-            inner = list(queued)
+            self.transaction = inner = list(queued)
             queued.clear()
             if a == b:
                 return True
@@ -194,14 +194,18 @@ def read_replies(client, count, guess=None):
 
 
 def report(pair, items, resp, seed, first):
+    transaction = getattr(pair, "transaction", [])
     short = pair.minimise(items, resp)
     at, a, b = pair.run(short, resp) or (None, *first[1:])
+    pair.transaction = transaction if at is None else getattr(pair, "transaction", [])
     lines = [f"seed {seed}, RESP{resp}; {len(short)} commands show it:"]
     short = short if at is not None else short[-20:]
     lines += [f"  {conn}> {show(argv)}{'   (inline)' if inline else ''}" for conn, argv, _, inline in short]
     lines += ["the data sets differ (DEBUG DIGEST)" if at == len(short) else "replies to the last:" if at is not None 
               else f"it comes and goes; first seen at {show(items[first[0]][1]) if first[0] < len(items) else 'the digests'}",
               f"  ours:   {a!r}"[:600], f"  theirs: {b!r}"[:600]]
+    if first[0] < len(items) and items[first[0]][1][0].upper() == b"EXEC":
+        lines.append("  of:     " + "; ".join(show(argv) for argv, _ in pair.transaction)[:900])
     return "\n".join(lines)
 
 

@@ -330,6 +330,23 @@ static void test_query_buffer_limit(void **state) {
     assert_int_equal(engine_client_count(n->engine), 0);
     assert_int_equal(engine_stats(n->engine)->query_limit_closes, 1);
     close(a);
+    /* What MULTI queues counts. */
+    int b = peer(n);
+    talk(n, b, "MULTI", OK);
+    struct buf set = BUF_INIT;
+    append_large_set(&set, 20000, 'x');
+    for (int i = 0; i < 50; i++) {
+        put_bytes(b, set.data, set.len);
+        cycle(n);
+    }
+    assert_int_equal(engine_client_count(n->engine), 1);
+    for (int i = 0; i < 4; i++) {
+        (void)!send(b, set.data, set.len, MSG_NOSIGNAL);
+        cycle(n);
+    }
+    assert_int_equal(engine_client_count(n->engine), 0);
+    buf_deinit(&set);
+    close(b);
 }
 
 /* ---- waiting ---- */
@@ -562,6 +579,28 @@ static void test_large_replies_arrive(void **state) {
     close(a);
 }
 
+/* What comes behind QUIT is read by nobody and must not wake the loop, however slowly the peer reads. */
+static void test_input_behind_quit(void **state) {
+    struct node *n = *state;
+    int a = peer(n);
+    ask(a, "BLOB 900000");
+    ask(a, "QUIT");
+    cycle(n), cycle(n);
+    ask(a, "TRACE never");
+    cycle(n);
+    assert_int_equal(engine_client_count(n->engine), 1);
+    assert_int_equal(loop_run_once(n->loop, 0), 0);
+    size_t bytes = 0;
+    for (int i = 0; i < 100; i++) {
+        bytes += strlen(got(a));
+        cycle(n);
+    }
+    assert_true(bytes >= 900011 + 5);
+    assert_string_equal(n->trace, "");
+    assert_int_equal(engine_client_count(n->engine), 0);
+    close(a);
+}
+
 /* ---- doors ---- */
 
 static void test_authentication(void **state) {
@@ -625,6 +664,13 @@ static void test_bounds_before_authentication(void **state) {
     close(b);
 }
 
+static int newcomer;
+static void on_door(struct loop *loop, int fd, unsigned events, void *arg) {
+    (void)events;
+    loop_forget(loop, fd);
+    newcomer = peer(arg);
+}
+
 static void test_maxclients(void **state) {
     struct node *n = *state;
     node_set(n, "maxclients", "2");
@@ -632,11 +678,17 @@ static void test_maxclients(void **state) {
     cycle(n);
     expect(c, "-ERR max number of clients reached\r\n<closed>");
     assert_int_equal(engine_stats(n->engine)->rejected_connections, 1);
+    assert_int_equal(engine_stats(n->engine)->connections, 2);
+    /* A place that becomes free in the same cycle is given on. */
+    int door[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, door), 0);
+    assert_int_equal(loop_watch(n->loop, door[0], LOOP_READABLE, on_door, n), 0);
+    put(door[1], "knock");
     close(a);
     cycle(n);
-    int d = peer(n);
-    talk(n, d, "PING", "+PONG\r\n");
-    close(b), close(c), close(d);
+    talk(n, newcomer, "PING", "+PONG\r\n");
+    assert_int_equal(engine_client_count(n->engine), 2);
+    close(b), close(c), close(newcomer), close(door[0]), close(door[1]);
 }
 
 static void test_idle_timeout(void **state) {
@@ -696,6 +748,7 @@ int main(void) {
         T(test_reply_modes),
         T(test_output_limit),
         T(test_large_replies_arrive),
+        T(test_input_behind_quit),
         T(test_authentication),
         T(test_bounds_before_authentication),
         T(test_maxclients),
