@@ -6,6 +6,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/lzf.c server/ds/lzf.h \
 	server/ds/ordered_tree.c server/ds/ordered_tree.h \
 	server/ds/packed.h \
+	server/ds/quicklist.c server/ds/quicklist.h \
 	server/ds/slab.c server/ds/slab.h \
 	server/ds/table.c server/ds/table.h
 
@@ -24,13 +25,16 @@ tests_unit_ds_test_table_portable_CPPFLAGS = $(UNIT_CPPFLAGS) -DTABLE_PORTABLE
 tests_unit_ds_test_table_portable_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 DS_PACKED_TESTS = \
 	tests/unit/ds/test_intset \
-	tests/unit/ds/test_listpack
+	tests/unit/ds/test_listpack \
+	tests/unit/ds/test_quicklist
 check_PROGRAMS += $(DS_PACKED_TESTS)
 TESTS += $(DS_PACKED_TESTS)
 tests_unit_ds_test_intset_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_intset_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 tests_unit_ds_test_listpack_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_listpack_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+tests_unit_ds_test_quicklist_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_quicklist_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/ds/test_ordered_tree
 TESTS += tests/unit/ds/test_ordered_tree
