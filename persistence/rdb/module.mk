@@ -1,7 +1,6 @@
 EXTRA_DIST += tests/data/fixtures
 noinst_LIBRARIES += persistence/rdb/librdb.a
 persistence_rdb_librdb_a_SOURCES = \
-	persistence/rdb/blob.c persistence/rdb/blob.h \
 	persistence/rdb/check.c persistence/rdb/check.h \
 	persistence/rdb/codec.c persistence/rdb/codec.h \
 	persistence/rdb/dump.c \

@@ -9,13 +9,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "persistence/rdb/blob.h"
 #include "persistence/rdb/codec.h"
 #include "persistence/rdb/record.h"
 #include "server/base/buf.h"
 #include "server/base/endian.h"
 #include "server/base/hash.h"
 #include "server/base/num.h"
+#include "server/ds/intset.h"
+#include "server/ds/listpack.h"
+#include "server/ds/packed_legacy.h"
 
 #define STREAM_ID_BYTES 16
 #define QUICKLIST_PLAIN 1
@@ -35,7 +37,7 @@ struct packed {
     struct buf hashes; /* uint64_t each */
 };
 
-static const char *packed_each(void *arg, const struct blob_item *it) {
+static const char *packed_each(void *arg, const struct packed_item *it) {
     struct packed *k = arg;
     unsigned at = (unsigned)(k->seen++ % k->period);
     if (at == 0 && k->unique) {
@@ -100,7 +102,7 @@ struct lp_stream {
     int64_t found_valid, found_deleted;
 };
 
-static const char *lps_each(void *arg, const struct blob_item *it) {
+static const char *lps_each(void *arg, const struct packed_item *it) {
     static const char *const bad = "a stream's listpack has another inner structure than it states";
     struct lp_stream *s = arg;
     bool any = s->state == LPS_FIELD || s->state == LPS_ITEM;
@@ -168,7 +170,7 @@ static const char *lps_each(void *arg, const struct blob_item *it) {
 static const char *check_stream_listpack(struct slice b, uint64_t *ret_entries) {
     struct lp_stream s = {.state = LPS_VALID};
     uint64_t count;
-    const char *why = blob_check_listpack(b, lps_each, &s, &count);
+    const char *why = listpack_validate(b, true, lps_each, &s, &count);
     if (why != NULL)
         return why;
     if (s.state != LPS_FLAGS || s.valid != s.found_valid || s.deleted != s.found_deleted)
@@ -187,12 +189,12 @@ const char *rdb_check_packed(unsigned type, struct slice b, uint64_t *ret_elemen
     case RDB_TYPE_STREAM_LISTPACKS_3:
         return check_stream_listpack(b, ret_elements);
     case RDB_TYPE_SET_INTSET:
-        return blob_check_intset(b, NULL, NULL, ret_elements);
+        return intset_validate(b, true, NULL, NULL, ret_elements);
     case RDB_TYPE_LIST_ZIPLIST:
     case RDB_TYPE_LIST_QUICKLIST:
-        return blob_check_ziplist(b, NULL, NULL, ret_elements);
+        return ziplist_validate(b, NULL, NULL, ret_elements);
     case RDB_TYPE_LIST_QUICKLIST_2:
-        return blob_check_listpack(b, NULL, NULL, ret_elements);
+        return listpack_validate(b, true, NULL, NULL, ret_elements);
     case RDB_TYPE_SET_LISTPACK:
         k.unique = true;
         break;
@@ -209,11 +211,11 @@ const char *rdb_check_packed(unsigned type, struct slice b, uint64_t *ret_elemen
         break;
     }
     if (type == RDB_TYPE_HASH_ZIPMAP)
-        why = blob_check_zipmap(b, packed_each, &k, &count);
+        why = zipmap_validate(b, packed_each, &k, &count);
     else if (type == RDB_TYPE_HASH_ZIPLIST || type == RDB_TYPE_ZSET_ZIPLIST)
-        why = blob_check_ziplist(b, packed_each, &k, &count);
+        why = ziplist_validate(b, packed_each, &k, &count);
     else
-        why = blob_check_listpack(b, packed_each, &k, &count);
+        why = listpack_validate(b, true, packed_each, &k, &count);
     if (why == NULL && count % k.period != 0)
         why = "a packed payload ends in the middle of an element";
     if (why == NULL && has_repetition(&k.hashes))

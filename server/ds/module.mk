@@ -6,6 +6,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/lzf.c server/ds/lzf.h \
 	server/ds/ordered_tree.c server/ds/ordered_tree.h \
 	server/ds/packed.h \
+	server/ds/packed_legacy.c server/ds/packed_legacy.h \
 	server/ds/quicklist.c server/ds/quicklist.h \
 	server/ds/slab.c server/ds/slab.h \
 	server/ds/table.c server/ds/table.h

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "persistence/rdb/blob.h"
 #include "persistence/rdb/check.h"
 #include "persistence/rdb/codec.h"
 #include "server/base/endian.h"
+#include "server/ds/intset.h"
+#include "server/ds/listpack.h"
+#include "server/ds/packed_legacy.h"
 #include "tests/support/unit.h"
 #include "tests/unit/rdb/common.h"
 
@@ -110,7 +112,7 @@ static void packed_is(unsigned type, const struct buf *b, const char *words) {
     }
 }
 
-static const char *collect(void *arg, const struct blob_item *it) {
+static const char *collect(void *arg, const struct packed_item *it) {
     struct buf *b = arg;
     if (it->is_int)
         buf_printf(b, "%lld,", (long long)it->i);
@@ -129,20 +131,20 @@ static void test_listpack(void **state) {
        "\x05\x01\x82hi\x03\xdf\xff\x02\xf1\x00\x80\x03\xf2\xff\xff\x7f\x04\xf3\x00\x00\x00\x80\x05\xf4\xff\xff\xff\xff"
        "\xff\xff\xff\x7f\x09\xe0\x01z\x03\xf0\x01\x00\x00\x00y\x06",
        9);
-    assert_null(blob_check_listpack(buf_slice(&b), collect, &seen, &n));
+    assert_null(listpack_validate(buf_slice(&b), true, collect, &seen, &n));
     assert_int_equal(n, 9);
     assert_bytes_are(seen.data, seen.len, "5,'hi',-1,-32768,8388607,-2147483648,9223372036854775807,'z','y',");
     LP(&b, "\x05\x01\x05\x01", 1);
-    assert_string_equal(blob_check_listpack(buf_slice(&b), NULL, NULL, &n),
+    assert_string_equal(listpack_validate(buf_slice(&b), true, NULL, NULL, &n),
                         "a listpack states another number of elements than it has");
     LP(&b, "\x05\x02", 1);
-    assert_non_null(strstr(blob_check_listpack(buf_slice(&b), NULL, NULL, &n), "back length"));
+    assert_non_null(strstr(listpack_validate(buf_slice(&b), true, NULL, NULL, &n), "back length"));
     LP(&b, "\x8axx", 1);
-    assert_non_null(strstr(blob_check_listpack(buf_slice(&b), NULL, NULL, &n), "reaches over"));
+    assert_non_null(strstr(listpack_validate(buf_slice(&b), true, NULL, NULL, &n), "reaches over"));
     LP(&b, "\xf5\x01", 1);
-    assert_non_null(strstr(blob_check_listpack(buf_slice(&b), NULL, NULL, &n), "damaged"));
+    assert_non_null(strstr(listpack_validate(buf_slice(&b), true, NULL, NULL, &n), "damaged"));
     LP(&b, "\xf0\xff\xff\xff\xffx", 1);
-    assert_non_null(strstr(blob_check_listpack(buf_slice(&b), NULL, NULL, &n), "reaches over"));
+    assert_non_null(strstr(listpack_validate(buf_slice(&b), true, NULL, NULL, &n), "reaches over"));
     buf_deinit(&b);
     buf_deinit(&seen);
 }
@@ -196,13 +198,13 @@ static void test_pairs_scores_and_repetitions(void **state) {
 static void test_intset(void **state) {
     uint64_t n;
     (void)state;
-    assert_null(blob_check_intset(SLICE_LIT("\x02\0\0\0\x02\0\0\0\xff\xff\x01\x00"), NULL, NULL, &n));
+    assert_null(intset_validate(SLICE_LIT("\x02\0\0\0\x02\0\0\0\xff\xff\x01\x00"), true, NULL, NULL, &n));
     assert_int_equal(n, 2);
-    assert_non_null(blob_check_intset(SLICE_LIT("\x02\0\0\0\x02\0\0\0\x01\x00\x01\x00"), NULL, NULL, &n));
-    assert_non_null(blob_check_intset(SLICE_LIT("\x02\0\0\0\x03\0\0\0\x01\x00\x02\x00"), NULL, NULL, &n));
-    assert_non_null(blob_check_intset(SLICE_LIT("\x03\0\0\0\x00\0\0\0"), NULL, NULL, &n));
-    assert_non_null(blob_check_intset(SLICE_LIT("\x08\0\0\0\xff\xff\xff\xff\x01"), NULL, NULL, &n));
-    assert_non_null(blob_check_intset(SLICE_LIT("\x02\0"), NULL, NULL, &n));
+    assert_non_null(intset_validate(SLICE_LIT("\x02\0\0\0\x02\0\0\0\x01\x00\x01\x00"), true, NULL, NULL, &n));
+    assert_non_null(intset_validate(SLICE_LIT("\x02\0\0\0\x03\0\0\0\x01\x00\x02\x00"), true, NULL, NULL, &n));
+    assert_non_null(intset_validate(SLICE_LIT("\x03\0\0\0\x00\0\0\0"), true, NULL, NULL, &n));
+    assert_non_null(intset_validate(SLICE_LIT("\x08\0\0\0\xff\xff\xff\xff\x01"), true, NULL, NULL, &n));
+    assert_non_null(intset_validate(SLICE_LIT("\x02\0"), true, NULL, NULL, &n));
 }
 
 static void test_ziplist_and_zipmap(void **state) {
@@ -210,17 +212,17 @@ static void test_ziplist_and_zipmap(void **state) {
     uint64_t n;
     (void)state;
     buf_init(&seen);
-    assert_null(blob_check_ziplist(SLICE_LIT("\x11\0\0\0\x0e\0\0\0\x02\0\0\x02hi\x04\xf3\xff"), collect, &seen, &n));
+    assert_null(ziplist_validate(SLICE_LIT("\x11\0\0\0\x0e\0\0\0\x02\0\0\x02hi\x04\xf3\xff"), collect, &seen, &n));
     assert_bytes_are(seen.data, seen.len, "'hi',2,");
-    assert_non_null(blob_check_ziplist(SLICE_LIT("\x11\0\0\0\x0e\0\0\0\x02\0\0\x02hi\x05\xf3\xff"), NULL, NULL, &n));
-    assert_non_null(blob_check_ziplist(SLICE_LIT("\x11\0\0\0\x0a\0\0\0\x02\0\0\x02hi\x04\xf3\xff"), NULL, NULL, &n));
-    assert_non_null(blob_check_ziplist(SLICE_LIT("\x11\0\0\0\x0e\0\0\0\x03\0\0\x02hi\x04\xf3\xff"), NULL, NULL, &n));
+    assert_non_null(ziplist_validate(SLICE_LIT("\x11\0\0\0\x0e\0\0\0\x02\0\0\x02hi\x05\xf3\xff"), NULL, NULL, &n));
+    assert_non_null(ziplist_validate(SLICE_LIT("\x11\0\0\0\x0a\0\0\0\x02\0\0\x02hi\x04\xf3\xff"), NULL, NULL, &n));
+    assert_non_null(ziplist_validate(SLICE_LIT("\x11\0\0\0\x0e\0\0\0\x03\0\0\x02hi\x04\xf3\xff"), NULL, NULL, &n));
     buf_clear(&seen);
-    assert_null(blob_check_zipmap(SLICE_LIT("\x01\x01k\x02\x01vv.\xff"), collect, &seen, &n));
+    assert_null(zipmap_validate(SLICE_LIT("\x01\x01k\x02\x01vv.\xff"), collect, &seen, &n));
     assert_bytes_are(seen.data, seen.len, "'k','vv',");
-    assert_non_null(blob_check_zipmap(SLICE_LIT("\x02\x01k\x02\x01vv.\xff"), NULL, NULL, &n));
-    assert_non_null(blob_check_zipmap(SLICE_LIT("\x01\x01k\x02\x05vv.\xff"), NULL, NULL, &n));
-    assert_non_null(blob_check_zipmap(SLICE_LIT("\x01\x01k\xfe\xff\xff\xff\xff\x00v\xff"), NULL, NULL, &n));
+    assert_non_null(zipmap_validate(SLICE_LIT("\x02\x01k\x02\x01vv.\xff"), NULL, NULL, &n));
+    assert_non_null(zipmap_validate(SLICE_LIT("\x01\x01k\x02\x05vv.\xff"), NULL, NULL, &n));
+    assert_non_null(zipmap_validate(SLICE_LIT("\x01\x01k\xfe\xff\xff\xff\xff\x00v\xff"), NULL, NULL, &n));
     buf_deinit(&seen);
 }
 
