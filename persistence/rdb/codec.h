@@ -66,7 +66,7 @@ struct rdb_value_codec {
     void (*save)(struct rdb_writer *w, const struct entry *e, unsigned version, bool compress);
     /* Reads a value: 0 and an owned or borrowed value (bytes stay until the next call on r); 1 where it is a collection
      * without elements, to be skipped; -1 with r's error set. deep: packed payloads are validated entry by entry
-     * (blob.h), not just framed. */
+     * (server/ds/packed.h), not just framed. */
     int (*load)(struct rdb_reader *r, unsigned rdb_type, bool deep, struct value *ret_value);
 };
 
