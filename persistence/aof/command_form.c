@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
+#include "persistence/aof/value_form.h"
 #include "server/base/assert.h"
 #include "server/base/buf.h"
 #include "server/base/num.h"
+#include "server/base/slice.h"
 #include "server/proto/resp.h"
 
 #define FLUSH_BYTES (256 * 1024)
@@ -32,25 +35,77 @@ static int flush(struct command_form *f) {
     return rc < 0 ? rc : 0;
 }
 
+bool form_command(struct command_form *f, const struct slice *argv, int argc) {
+    if (f->rc != 0)
+        return false;
+    resp_append_command(&f->out, argv, argc);
+    if (f->out.len >= FLUSH_BYTES)
+        f->rc = flush(f);
+    return f->rc == 0;
+}
+
+void form_pieces_begin(struct form_pieces *p, struct command_form *f, const char *verb, struct slice key,
+                       unsigned width) {
+    HF_ASSERT(width >= 1 && width <= FORM_WIDTH_MAX);
+    p->form = f;
+    p->fixed[0] = slice_cstr(verb);
+    p->fixed[1] = key;
+    p->fixed_count = 2;
+    p->width = width;
+    p->held = 0;
+}
+
+void form_pieces_fix(struct form_pieces *p, struct slice s) {
+    HF_ASSERT(p->fixed_count < sizeof p->fixed / sizeof p->fixed[0] && p->held == 0);
+    p->fixed[p->fixed_count++] = s;
+}
+
+bool form_pieces_flush(struct form_pieces *p) {
+    char digits[FORM_PIECE_ELEMENTS * FORM_WIDTH_MAX][NUM_I64_CHARS];
+    struct slice argv[2 + FORM_FIXED_MAX + FORM_PIECE_ELEMENTS * FORM_WIDTH_MAX];
+    if (p->held == 0)
+        return p->form->rc == 0;
+    HF_ASSERT(p->held % p->width == 0);
+    memcpy(argv, p->fixed, p->fixed_count * sizeof argv[0]);
+    for (size_t i = 0; i < p->held; i++) {
+        const struct packed_item *item = &p->items[i];
+        argv[p->fixed_count + i] = item->is_int ? slice_of(digits[i], num_format_i64(digits[i], item->i)) : item->s;
+    }
+    size_t argc = p->fixed_count + p->held;
+    p->held = 0;
+    return form_command(p->form, argv, (int)argc);
+}
+
+bool form_pieces_add(struct form_pieces *p, const struct packed_item *item) {
+    p->items[p->held++] = *item;
+    return p->held < (size_t)FORM_PIECE_ELEMENTS * p->width ? p->form->rc == 0 : form_pieces_flush(p);
+}
+
+bool form_pieces_end(struct form_pieces *p) {
+    return form_pieces_flush(p);
+}
+
 static void write_string(struct command_form *f, struct slice key, const struct entry *e) {
     char scratch[24];
     struct slice argv[3] = {SLICE_LIT("SET"), key, entry_string(e, scratch)};
-    resp_append_command(&f->out, argv, 3);
+    (void)form_command(f, argv, 3);
 }
+
+static value_form_fn *const forms[VALUE_TYPES] = {
+    [VALUE_STRING] = write_string,
+};
 
 static int write_entry(void *arg, const struct entry *e) {
     struct command_form *f = arg;
     struct slice key = entry_key(e);
-    HF_ASSERT(entry_type(e) == VALUE_STRING);
-    write_string(f, key, e);
+    HF_ASSERT(forms[entry_type(e)] != NULL);
+    forms[entry_type(e)](f, key, e);
     int64_t deadline = entry_deadline_ms(e);
     if (deadline >= 0) {
         char digits[NUM_I64_CHARS];
         struct slice argv[3] = {SLICE_LIT("PEXPIREAT"), key, slice_of(digits, num_format_i64(digits, deadline))};
-        resp_append_command(&f->out, argv, 3);
+        (void)form_command(f, argv, 3);
     }
-    if (f->out.len >= FLUSH_BYTES)
-        f->rc = flush(f);
     if (++f->keys % 1024 == 0 && f->rc == 0 && f->options->progress != NULL &&
         f->options->progress(f->options->progress_arg, f->keys) != 0)
         f->rc = -ECANCELED;

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "persistence/rdb/io.h"
+#include "persistence/rdb/rdb.h"
 #include "server/store/entry.h"
 #include "server/store/value.h"
 
@@ -65,9 +65,8 @@ struct rdb_value_codec {
     /* Writes the value behind type and key. */
     void (*save)(struct rdb_writer *w, const struct entry *e, unsigned version, bool compress);
     /* Reads a value: 0 and an owned or borrowed value (bytes stay until the next call on r); 1 where it is a collection
-     * without elements, to be skipped; -1 with r's error set. deep: packed payloads are validated entry by entry
-     * (server/ds/packed.h), not just framed. */
-    int (*load)(struct rdb_reader *r, unsigned rdb_type, bool deep, struct value *ret_value);
+     * without elements, to be skipped; -1 with r's error set. */
+    int (*load)(struct rdb_reader *r, unsigned rdb_type, const struct rdb_load_context *with, struct value *ret_value);
 };
 
 /* NULL where this build has no codec. */

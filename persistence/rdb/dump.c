@@ -53,8 +53,8 @@ static int settle(struct slice payload, struct value *inout_value) {
     return 0;
 }
 
-int rdb_restore_value(struct slice payload, bool deep, bool skip_checksum, struct value *ret_value,
-                      const char **ret_text) {
+int rdb_restore_value(struct slice payload, const struct rdb_load_context *with, bool skip_checksum,
+                      struct value *ret_value, const char **ret_text) {
     struct rdb_reader r;
     struct value v;
     unsigned type;
@@ -77,7 +77,7 @@ int rdb_restore_value(struct slice payload, bool deep, bool skip_checksum, struc
         if (version == VERSION_VALKEY && type == 22)
             type = RDB_TYPE_HASH_2;
         const struct rdb_value_codec *codec = rdb_codec_for_rdb_type(type);
-        err = codec == NULL ? -1 : codec->load(&r, type, deep, &v);
+        err = codec == NULL ? -1 : codec->load(&r, type, with, &v);
         if (err == 0 && (!rdb_reader_is_drained(&r) || settle(payload, &v) != 0)) {
             value_free(v);
             err = -1;

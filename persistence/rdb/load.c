@@ -324,7 +324,8 @@ static int load_key(struct load *l, const struct rdb_record *rec) {
         return rdb_reader_fail_at(l->r, rec->offset, RDB_ERR_UNSUPPORTED,
                                   "cannot load a key: value type %u (%s) is not supported", rdb_type_number(rec->type),
                                   rdb_type_name(rec->type));
-    int got = codec->load(l->r, rec->type, l->o->deep, &p.value);
+    const struct rdb_load_context with = {.rules = keyspace_rules(l->ks), .deep = l->o->deep, .now_ms = l->o->now_ms};
+    int got = codec->load(l->r, rec->type, &with, &p.value);
     if (got < 0)
         return -1;
     if (got > 0) {

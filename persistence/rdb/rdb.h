@@ -137,6 +137,13 @@ bool rdb_is_snapshot(struct slice head);
 
 /* ---- values: DUMP, RESTORE, MIGRATE ---- */
 
+/* What a load of values goes by. */
+struct rdb_load_context {
+    const struct collection_rules *rules; /* of the keyspace the value is for */
+    bool deep;      /* packed payloads are validated entry by entry (server/ds/packed.h), not just framed */
+    int64_t now_ms; /* wall clock */
+};
+
 /* Appends the payload of DUMP: type, value, version, CRC-64. The version is the lowest that holds the value (never
  * under RDB_VERSION_MIN). 0, or -1 when no version ≤ version_max holds it (nothing appended). */
 int rdb_dump_value(const struct entry *e, unsigned version_max, bool compress, struct buf *out)
@@ -144,10 +151,9 @@ int rdb_dump_value(const struct entry *e, unsigned version_max, bool compress, s
 
 #define RDB_RESTORE_BAD_TRAILER "DUMP payload version or checksum are wrong"
 #define RDB_RESTORE_BAD_FORMAT "Bad data format"
-/* The value of a payload. Versions up to 12 are accepted. deep: as in loading; skip_checksum: DEBUG
- * SET-SKIP-CHECKSUM-VALIDATION. 0 and *ret_value: owned, or bytes borrowed from payload. -1 and *ret_text, one of the
- * two above. */
-int rdb_restore_value(struct slice payload, bool deep, bool skip_checksum, struct value *ret_value,
-                      const char **ret_text) __attribute__((warn_unused_result));
+/* The value of a payload. Versions up to 12 are accepted. skip_checksum: DEBUG SET-SKIP-CHECKSUM-VALIDATION. 0 and
+ * *ret_value: owned, or bytes borrowed from payload. -1 and *ret_text, one of the two above. */
+int rdb_restore_value(struct slice payload, const struct rdb_load_context *with, bool skip_checksum,
+                      struct value *ret_value, const char **ret_text) __attribute__((warn_unused_result));
 
 #endif

@@ -35,9 +35,10 @@ static void string_save(struct rdb_writer *w, const struct entry *e, unsigned ve
     HF_PANIC("a string entry with representation %d", v.repr);
 }
 
-static int string_load(struct rdb_reader *r, unsigned rdb_type, bool deep, struct value *ret_value) {
+static int string_load(struct rdb_reader *r, unsigned rdb_type, const struct rdb_load_context *with,
+                       struct value *ret_value) {
     (void)rdb_type;
-    (void)deep;
+    (void)with;
     struct rdb_string s;
     if (rdb_read_string(r, true, &s) != 0)
         return -1;

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "server/ds/packed.h"
 #include "server/store/entry.h"
 #include "server/store/keyspace.h"
 
@@ -20,6 +21,9 @@ struct digest {
 void digest_init(struct digest *d); /* zeros */
 void digest_xor(struct digest *d, struct slice s);
 void digest_mix(struct digest *d, struct slice s);
+/* The same with a number's decimal digits where the item is one. */
+void digest_xor_item(struct digest *d, const struct packed_item *item);
+void digest_mix_item(struct digest *d, const struct packed_item *item);
 /* Mixes the value of e and its having a deadline. */
 void digest_value(struct digest *d, const struct entry *e);
 /* Of the whole data set, due keys included. */

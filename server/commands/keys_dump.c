@@ -110,7 +110,8 @@ static void restore_run(struct call *c) {
     bool deep = option(hooks->restore_deep, true);
     struct value v;
     const char *error;
-    if (rdb_restore_value(c->argv[3], deep, option(hooks->restore_skip_checksum, false), &v, &error) < 0) {
+    const struct rdb_load_context with = {.rules = keyspace_rules(c->ks), .deep = deep, .now_ms = call_now_ms(c)};
+    if (rdb_restore_value(c->argv[3], &with, option(hooks->restore_skip_checksum, false), &v, &error) < 0) {
         call_errorf(c, "ERR %s", error);
         return;
     }

@@ -8,6 +8,7 @@
 #include "server/base/mem.h"
 #include "server/base/num.h"
 #include "server/engine/engine_int.h"
+#include "server/store/type.h"
 
 /* ---- replies ---- */
 
@@ -255,6 +256,45 @@ bool call_find_read_type(struct call *c, const struct keyref *key, enum value_ty
 
 bool call_find_write_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e) {
     return check_type(c, call_find_write(c, key), type, ret_e);
+}
+
+/* ---- collections ---- */
+
+static bool is_empty(enum value_type type, const struct collection *col) {
+    const struct value_type_ops *ops = value_type_ops(type);
+    return ops->count != NULL && ops->count(col->encoding, col->object) == 0;
+}
+
+bool call_collection_store(struct call *c, const struct keyref *key, struct entry *e, enum value_type type,
+                           const struct collection *col) {
+    bool empty = is_empty(type, col);
+    if (e != NULL) {
+        if (entry_object(e) != col->object || entry_encoding(e) != col->encoding)
+            keyspace_set_object(c->ks, e, col->encoding, col->object);
+        if (empty)
+            keyspace_delete(c->ks, c->db, key, false);
+    } else if (empty) {
+        value_free(collection_value(type, col));
+    } else {
+        (void)keyspace_put(c->ks, c->db, key, collection_value(type, col), KEYSPACE_NO_DEADLINE);
+    }
+    return !empty;
+}
+
+bool call_collection_replace(struct call *c, const struct keyref *key, enum value_type type,
+                             const struct collection *col, bool *ret_existed) {
+    bool existed = call_find_write(c, key) != NULL;
+    bool empty = is_empty(type, col);
+    if (ret_existed != NULL)
+        *ret_existed = existed;
+    if (empty) {
+        value_free(collection_value(type, col));
+        if (existed)
+            keyspace_delete(c->ks, c->db, key, false);
+    } else {
+        (void)keyspace_put(c->ks, c->db, key, collection_value(type, col), KEYSPACE_NO_DEADLINE);
+    }
+    return !empty;
 }
 
 /* ---- changes ---- */

@@ -36,6 +36,7 @@ struct call {
     /* outcome (engine) */
     uint64_t dirty;        /* changes announced */
     bool failed;           /* an error was replied */
+    bool retry;            /* run again for a client that waited for a key; see call_block_on_keys() */
     uint8_t propagate;     /* enum call_propagation */
     uint64_t redacted;     /* bit i: logs show argv[i] as "(redacted)"; see call_redact() */
 };
@@ -94,6 +95,22 @@ bool call_find_write_type(struct call *c, const struct keyref *key, enum value_t
 /* Any database: COPY … DB, MOVE. */
 struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyref *key);
 
+/* ---- collections ---- */
+/* The handle of an entry's collection, to be read, or changed and stored back. */
+static inline struct collection call_collection(const struct call *c, const struct entry *e) {
+    return collection_of(keyspace_rules(c->ks), e);
+}
+/* After a change: e, which call_find_write*() returned, gets the object and encoding that the handle has now; with e NULL
+ * the handle becomes a new key's value, without a deadline. A collection without elements is freed, and its key deleted
+ * (streams stay). True when the key is there afterwards; where it is not and was, the caller announces "del" behind his
+ * own event. */
+bool call_collection_store(struct call *c, const struct keyref *key, struct entry *e, enum value_type type,
+                           const struct collection *col) __attribute__((warn_unused_result));
+/* As above, replacing whatever is there, its deadline too: SUNIONSTORE, ZRANGESTORE, SORT … STORE. False: nothing was
+ * stored, for there are no elements; *ret_existed (may be NULL) tells whether the key was there before. */
+bool call_collection_replace(struct call *c, const struct keyref *key, enum value_type type,
+                             const struct collection *col, bool *ret_existed) __attribute__((warn_unused_result));
+
 /* ---- changes ---- */
 /* Keyspace notification classes (notify-keyspace-events). */
 enum notify_class {
@@ -128,6 +145,21 @@ void call_propagate(struct call *c, unsigned db, const struct slice *argv, int a
 void call_propagate_nothing(struct call *c);
 /* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH, PUBLISH). */
 void call_propagate_always(struct call *c);
+
+/* ---- blocking until a key can serve ---- */
+enum call_timeout_reply { CALL_TIMEOUT_NULL, CALL_TIMEOUT_NULL_ARRAY };
+/* Seconds with a fraction, as BLPOP has them: *ret_ms is 0 for 0, else at least 1. Replies "ERR timeout is not a float or
+ * out of range", "ERR timeout is negative", "ERR timeout is out of range". */
+bool call_arg_timeout(struct call *c, int i, int64_t *ret_ms);
+/* Blocks the client until one of the keys holds a value of this type that was changed since, then runs the request again
+ * with c->retry set. A command that finds nothing then either calls this again, and keeps its place among the waiters of
+ * its keys and its deadline (timeout_ms is not looked at). Waiters of a key are served in the order in which they came, each
+ * as long as the key can serve, after the command, transaction or script that changed it. timeout_ms 0: for ever; at the
+ * end the reply is a null of the kind named. gone_error: NULL, or the error text with which the client is released when a
+ * key of its is deleted or replaced by another type (XREADGROUP). Where the caller must not block (call_must_not_block())
+ * the null is replied at once. */
+void call_block_on_keys(struct call *c, const struct keyref *keys, size_t n, enum value_type type, int64_t timeout_ms,
+                        enum call_timeout_reply reply, const char *gone_error);
 
 /* ---- blocking until something outside the key space happens (WAIT, WAITAOF, …) ---- */
 struct client_block_ops {

@@ -100,6 +100,7 @@ struct engine {
     struct command_table *commands;
     struct slowlog *slowlog;
     struct engine_options options;
+    struct collection_limits limits;
     struct engine_stats stats;
     struct engine_hooks hooks[ENGINE_HOOKS_MAX];
     int hook_count;
@@ -234,6 +235,9 @@ void block_drop(struct client *cl);
 
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);
+void engine_register_collection_settings(struct engine *e);
+/* Hands the limits to the keyspace, if there is one yet. */
+void engine_apply_limits(struct engine *e);
 /* Tells a new keyspace what the options are, defaults too. */
 void engine_apply_to_keyspace(struct engine *e);
 

@@ -361,11 +361,13 @@ static const struct setting rows[] = {
 
 void engine_register_settings(struct engine *e) {
     settings_register(e->settings, rows, sizeof rows / sizeof rows[0], &e->options, e);
+    engine_register_collection_settings(e);
 }
 
 void engine_apply_to_keyspace(struct engine *e) {
     struct buf error = BUF_INIT;
     int rc = apply_clock(e, &error) | apply_lazy(e, &error);
     HF_ASSERT(rc == 0); /* neither can fail */
+    engine_apply_limits(e);
     buf_deinit(&error);
 }

@@ -5,6 +5,7 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/call.c \
 	server/engine/call.h \
 	server/engine/client.c \
+	server/engine/collection_settings.c \
 	server/engine/client.h \
 	server/engine/command.c \
 	server/engine/command.h \

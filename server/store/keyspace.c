@@ -30,6 +30,8 @@ struct keyspace *keyspace_create(const struct keyspace_options *options) {
     ks->lfu_decay_time_min = 1;
     ks->hash_key = options->hash_key;
     ks->policy = (struct table_policy){.ctx = &ks->hash_key, .resizing = TABLE_RESIZE_FREELY};
+    ks->rules.policy = &ks->policy;
+    collection_limits_default(&ks->rules.limits);
     ks->events = options->events;
     ks->lazyfree.worker = options->lazyfree;
     rng_init(&ks->rng, options->rng_seed);
@@ -55,6 +57,10 @@ bool keyspace_has_slots(const struct keyspace *ks) {
 }
 
 /* ---- settings ---- */
+
+struct collection_rules *keyspace_rules(struct keyspace *ks) {
+    return &ks->rules;
+}
 
 void keyspace_set_now_ms(struct keyspace *ks, int64_t now_ms) {
     ks->now_ms = now_ms;

@@ -18,6 +18,7 @@
 #include "server/base/hash.h"
 #include "server/base/rng.h"
 #include "server/base/worker.h"
+#include "server/store/collection.h"
 #include "server/store/entry.h"
 #include "server/store/value.h"
 
@@ -73,6 +74,8 @@ void keyspace_set_expiry(struct keyspace *ks, enum keyspace_expiry mode);
 enum keyspace_expiry keyspace_expiry_mode(const struct keyspace *ks);
 /* LFU: log_factor and decay_time_min as the options lfu-log-factor and lfu-decay-time. */
 void keyspace_set_clock(struct keyspace *ks, enum keyspace_clock clock, int lfu_log_factor, int lfu_decay_time_min);
+/* What collections of this keyspace are made by; its owner may change the limits. It lives as long as the keyspace. */
+struct collection_rules *keyspace_rules(struct keyspace *ks);
 /* While a snapshot child lives: no access-clock writes, no resizing below a load of 4. */
 void keyspace_set_frozen(struct keyspace *ks, bool frozen);
 /* DEBUG DICT-RESIZING and `activerehashing`: whether tables grow and shrink at all, and whether keyspace_step()

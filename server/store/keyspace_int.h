@@ -74,6 +74,7 @@ struct keyspace {
     uint32_t lru_now; /* of now_ms */
     int64_t now_ms;
     struct table_policy policy;
+    struct collection_rules rules;
     struct keyspace_lazy lazy;
     struct store_events events;
     struct made_database *made; /* sorted by number */

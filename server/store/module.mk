@@ -1,5 +1,6 @@
 noinst_LIBRARIES += server/store/libstore.a
 server_store_libstore_a_SOURCES = \
+	server/store/collection.c server/store/collection.h \
 	server/store/database.c \
 	server/store/deadline.c server/store/deadline.h \
 	server/store/entry.c server/store/entry.h server/store/entry_int.h \

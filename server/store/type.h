@@ -17,6 +17,8 @@ struct value_type_ops {
     /* Bytes behind the object; `samples` elements are looked at, 0 = all. */
     size_t (*memory_bytes)(enum value_encoding encoding, const void *object, size_t samples);
     void *(*copy)(enum value_encoding encoding, const void *object);
+    /* Elements; a key whose collection has none is deleted. NULL: it stays (streams). O(1). */
+    size_t (*count)(enum value_encoding encoding, const void *object);
 };
 
 /* The row of a collection type. Asserts that the type has one. */

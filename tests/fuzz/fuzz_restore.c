@@ -21,17 +21,19 @@ static void restore(struct slice payload) {
     const char *text;
     struct buf dump = BUF_INIT;
     char a[24], b[24];
-    if (rdb_restore_value(payload, true, false, &v, &text) != 0) {
-        HF_ASSERT(strcmp(text, RDB_RESTORE_BAD_FORMAT) == 0);
-        return;
-    }
     struct keyspace_options o = {.databases = 1, .rng_seed = 7};
     hash_key_init(&o.hash_key, "seed", 4);
     struct keyspace *ks = keyspace_create(&o);
+    const struct rdb_load_context with = {.rules = keyspace_rules(ks), .deep = true, .now_ms = 1700000000000};
+    if (rdb_restore_value(payload, &with, false, &v, &text) != 0) {
+        HF_ASSERT(strcmp(text, RDB_RESTORE_BAD_FORMAT) == 0);
+        keyspace_destroy(ks);
+        return;
+    }
     const struct keyref x = keyspace_key(ks, SLICE_LIT("x")), y = keyspace_key(ks, SLICE_LIT("y"));
     (void)keyspace_put(ks, 0, &x, v, KEYSPACE_NO_DEADLINE);
     HF_ASSERT(rdb_dump_value(keyspace_peek(ks, 0, &x), RDB_VERSION_MAX, true, &dump) == 0);
-    HF_ASSERT(rdb_restore_value(buf_slice(&dump), true, false, &again, &text) == 0);
+    HF_ASSERT(rdb_restore_value(buf_slice(&dump), &with, false, &again, &text) == 0);
     (void)keyspace_put(ks, 0, &y, again, KEYSPACE_NO_DEADLINE);
     const struct entry *e = keyspace_peek(ks, 0, &x), *f = keyspace_peek(ks, 0, &y);
     HF_ASSERT(entry_type(e) == entry_type(f) && entry_encoding(e) == entry_encoding(f));

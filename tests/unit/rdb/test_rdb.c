@@ -15,6 +15,10 @@
 #include "tests/support/unit.h"
 #include "tests/unit/rdb/common.h"
 
+static const struct table_policy free_policy = {.resizing = TABLE_RESIZE_FREELY};
+static struct collection_rules plain_rules = {.policy = &free_policy};
+static const struct rdb_load_context deep_load = {.rules = &plain_rules, .deep = true};
+
 #define FILLER 60000 /* a few MiB: chunk checksums in the middle, windows that move on */
 
 struct setup {
@@ -541,7 +545,7 @@ static int dump_each(void *arg, const struct entry *e) {
         assert_memory_equal(s->out.data, "front", 5);
         struct slice payload = slice_of(s->out.data + 5, s->out.len - 5);
         assert_int_equal(load_le16(payload.p + payload.n - 10), 10);
-        if (rdb_restore_value(payload, true, false, &v, &text) != 0)
+        if (rdb_restore_value(payload, &deep_load, false, &v, &text) != 0)
             fail_msg("%s", text);
         const struct keyref ref = keyspace_key(s->other, entry_key(e));
         const struct entry *o = keyspace_put(s->other, 0, &ref, v, KEYSPACE_NO_DEADLINE);
@@ -564,7 +568,7 @@ static void test_dump_and_restore(void **state) {
 static void restore_refused(struct slice payload, const char *words) {
     struct value v;
     const char *text;
-    assert_int_equal(rdb_restore_value(payload, true, false, &v, &text), -1);
+    assert_int_equal(rdb_restore_value(payload, &deep_load, false, &v, &text), -1);
     assert_string_equal(text, words);
 }
 
@@ -588,10 +592,10 @@ static void test_restore_refuses(void **state) {
     payload(b, "\x00\x01v", 3, 13);
     restore_refused(buf_slice(b), RDB_RESTORE_BAD_TRAILER);
     payload(b, "\x00\x01v", 3, 12);
-    assert_int_equal(rdb_restore_value(buf_slice(b), true, false, &v, &text), 0);
+    assert_int_equal(rdb_restore_value(buf_slice(b), &deep_load, false, &v, &text), 0);
     b->data[b->len - 1] ^= 1;
     restore_refused(buf_slice(b), RDB_RESTORE_BAD_TRAILER);
-    assert_int_equal(rdb_restore_value(buf_slice(b), true, true, &v, &text), 0);
+    assert_int_equal(rdb_restore_value(buf_slice(b), &deep_load, true, &v, &text), 0);
     payload(b, "", 0, 10);
     restore_refused(buf_slice(b), RDB_RESTORE_BAD_FORMAT);
     payload(b, "\x00\x02v", 3, 10);
