@@ -3,7 +3,6 @@
 
 #include "server/commands/list_int.h"
 
-#include "server/commands/range.h"
 #include "server/commands/rows.h"
 
 static void push(struct call *c, enum quicklist_side side, bool only_existing) {
@@ -122,8 +121,8 @@ static void ltrim_run(struct call *c) {
         return;
     if (e != NULL) {
         struct collection l = call_collection(c, e);
-        size_t count = list_count(&l), from = 0;
-        size_t n = range_cut(start, end, count, &from);
+        size_t count = list_count(&l), from;
+        size_t n = list_range(start, end, count, &from);
         list_trim(&l, from, n);
         list_removed(c, &key, e, &l, "ltrim");
         if (n == count) /* announced all the same, but there is nothing to repeat elsewhere */

@@ -17,6 +17,21 @@ bool list_arg_side(struct call *c, int i, enum quicklist_side *ret_side) {
     return true;
 }
 
+size_t list_range(int64_t start, int64_t end, size_t count, size_t *ret_from) {
+    int64_t n = (int64_t)count;
+    *ret_from = 0;
+    if (start < 0)
+        start = start + n > 0 ? start + n : 0;
+    if (end < 0)
+        end += n;
+    if (end >= n)
+        end = n - 1;
+    if (start > end)
+        return 0;
+    *ret_from = (size_t)start;
+    return (size_t)(end - start) + 1;
+}
+
 void list_reply_item(struct call *c, const struct packed_item *v) {
     if (v->is_int)
         resp_bulk_i64(c->w, v->i);

@@ -11,6 +11,10 @@
 
 /* LEFT or RIGHT at argv[i]; else replies a syntax error and returns false. */
 bool list_arg_side(struct call *c, int i, enum quicklist_side *ret_side);
+/* Cuts [start, end] to what a list of `count` elements has; negative positions count from the end, and an end in front
+ * of the head leaves nothing (strings differ there: range.h). Returns how many elements are left, and 0 as *ret_from
+ * where none is. */
+size_t list_range(int64_t start, int64_t end, size_t count, size_t *ret_from);
 void list_reply_item(struct call *c, const struct packed_item *v);
 /* Replies that an element is too long for any list. */
 void list_error_large(struct call *c);

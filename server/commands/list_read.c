@@ -3,7 +3,6 @@
 
 #include "server/commands/list_int.h"
 
-#include "server/commands/range.h"
 #include "server/commands/rows.h"
 
 static void llen_run(struct call *c) {
@@ -57,8 +56,8 @@ static void lrange_run(struct call *c) {
         return;
     }
     const struct collection l = call_collection(c, e);
-    size_t from = 0;
-    size_t n = range_cut(start, end, list_count(&l), &from);
+    size_t from;
+    size_t n = list_range(start, end, list_count(&l), &from);
     resp_array(c->w, n);
     (void)list_each(&l, (int64_t)from, n, reply_each, c);
 }
