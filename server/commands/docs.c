@@ -216,6 +216,12 @@ static const struct command_doc docs[] = {
     {"slowlog|help", "Lists the subcommands.", "O(1)", "SLOWLOG HELP", NULL},
     {"slowlog|len", "Counts the entries of the slow log.", "O(1)", "SLOWLOG LEN", NULL},
     {"slowlog|reset", "Empties the slow log.", "O(N)", "SLOWLOG RESET", NULL},
+    {"sort", "Sorts a list, a set or a sorted set, and returns or stores what comes out.", "O(N+M*log(M)) O(N)",
+     "SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE "
+     "destination]",
+     NULL},
+    {"sort_ro", "Sorts a list, a set or a sorted set.", "O(N+M*log(M)) O(N)",
+     "SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]", NULL},
     {"strlen", "Returns the length of a string.", "O(1)", "STRLEN key", NULL},
     {"substr", "Returns a part of a string.", "O(N) O(1)", "SUBSTR key start end", "2.0.0"},
     {"swapdb", "Exchanges two databases.", "O(N)", "SWAPDB index1 index2", NULL},

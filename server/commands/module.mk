@@ -42,6 +42,10 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/server_cmd.c \
 	server/commands/set_options.c server/commands/set_options.h \
 	server/commands/slowlog_cmd.c \
+	server/commands/sort_cmd.c \
+	server/commands/sort_int.h \
+	server/commands/sort_order.c server/commands/sort_order.h \
+	server/commands/sort_pattern.c \
 	server/commands/string_cmd.c \
 	server/commands/string_counter.c \
 	server/commands/string_get.c \

@@ -146,6 +146,12 @@ class Generator:
     def make_word(self):
         return self.rng.choice(WORDS)
 
+    def make_sort_name(self):
+        return self.rng.choice((b"w_", b"h_")) + self.make_small()
+
+    def make_sort_pattern(self):
+        return self.rng.choice((b"w_*", b"w_*", b"h_*->a", b"h_*->b", b"h_*->", b"w_*->a", b"h_*", b"*", b"#*", b"w_*->a->b"))
+
     def make_value(self):
         rng = self.rng
         r = rng.random()
