@@ -4,6 +4,7 @@
 
 #include "server/base/assert.h"
 #include "server/store/fields.h"
+#include "server/store/set.h"
 #include "server/store/sorted_set.h"
 
 /* Strings have no object. */
