@@ -33,6 +33,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/persist_settings.c \
 	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
+	server/commands/scan_options.c server/commands/scan_options.h \
 	server/commands/server_cmd.c \
 	server/commands/set_options.c server/commands/set_options.h \
 	server/commands/slowlog_cmd.c \
@@ -43,7 +44,15 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/string_lcs.c \
 	server/commands/string_multi.c \
 	server/commands/string_range.c \
-	server/commands/string_set.c
+	server/commands/string_set.c \
+	server/commands/zset_add.c \
+	server/commands/zset_cmd.c \
+	server/commands/zset_combine.c \
+	server/commands/zset_int.h \
+	server/commands/zset_pop.c \
+	server/commands/zset_range.c \
+	server/commands/zset_read.c \
+	server/commands/zset_remove.c
 
 if HAVE_CMOCKA
 commands_unit_tests = \

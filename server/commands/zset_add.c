@@ -82,20 +82,19 @@ struct tally {
     enum outcome last;
 };
 
-static void add_members(struct call *c, const struct add_options *o, int first, double *scores, size_t n,
+/* False where an error was replied. */
+static bool add_members(struct call *c, const struct add_options *o, int first, double *scores, size_t n,
                         struct tally *ret_tally) {
     struct tally tally = {.last = NOTHING_DONE};
     struct keyref key = call_key(c, 1);
     struct entry *e;
-    if (!call_find_write_type(c, &key, VALUE_ZSET, &e)) {
-        ret_tally->last = NOT_A_NUMBER;
-        return;
-    }
+    if (!call_find_write_type(c, &key, VALUE_ZSET, &e))
+        return false;
     *ret_tally = tally;
     if (e == NULL && o->xx)
-        return;
-    struct collection z = e != NULL ? call_collection(c, e)
-                                    : sorted_set_create(keyspace_rules(c->ks), 1, c->argv[first + 1].n);
+        return true;
+    struct collection z =
+        e != NULL ? call_collection(c, e) : sorted_set_create(keyspace_rules(c->ks), 1, c->argv[first + 1].n);
     for (size_t i = 0; i < n; i++) {
         tally.last = add_member(&z, o, c->argv[first + 2 * (int)i + 1], &scores[i]);
         tally.added += tally.last == MEMBER_ADDED;
@@ -106,6 +105,7 @@ static void add_members(struct call *c, const struct add_options *o, int first, 
         (void)zset_changed(c, &key, e, &z, o->incr ? "zincr" : "zadd");
     if (tally.last == NOT_A_NUMBER)
         call_error(c, "ERR resulting score is not a number (NaN)");
+    return tally.last != NOT_A_NUMBER;
 }
 
 static void add(struct call *c, struct add_options o) {
@@ -118,9 +118,7 @@ static void add(struct call *c, struct add_options o) {
     bool good = true;
     for (size_t i = 0; i < n && good; i++)
         good = call_arg_double(c, first + 2 * (int)i, &scores[i]);
-    if (good)
-        add_members(c, &o, first, scores, n, &tally);
-    if (good && tally.last != NOT_A_NUMBER) {
+    if (good && add_members(c, &o, first, scores, n, &tally)) {
         if (!o.incr)
             resp_int(c->w, (int64_t)(o.ch ? tally.added + tally.updated : tally.added));
         else if (tally.last == NOTHING_DONE)

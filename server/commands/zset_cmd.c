@@ -81,10 +81,15 @@ bool zset_arg_range(struct call *c, int min_at, int max_at, struct zset_range *r
     return false;
 }
 
+/* As range_cut(), but an end in front of the lowest rank leaves nothing. */
+static size_t cut_ranks(int64_t start, int64_t end, size_t count, size_t *ret_rank) {
+    return end < 0 && (count == 0 || end < -(int64_t)count) ? 0 : range_cut(start, end, count, ret_rank);
+}
+
 size_t zset_range_find(const struct collection *z, const struct zset_range *r, size_t *ret_rank) {
     size_t count = sorted_set_count(z);
     if (r->kind == ZSET_BY_RANK)
-        return range_cut(r->start, r->end, count, ret_rank);
+        return cut_ranks(r->start, r->end, count, ret_rank);
     if (r->kind == ZSET_BY_LEX)
         return sorted_set_lex_range(z, &r->lex, r->reverse, ret_rank);
     if (r->min > r->max || (r->min == r->max && (r->min_excluded || r->max_excluded)))

@@ -70,7 +70,8 @@ static void propagate(struct call *c, const struct keyref *key, struct pop p, bo
 }
 
 /* The first key that holds a sorted set, in *ret_key and *ret_e (NULL: there is none). False where a key of another
- * type was met first and an error replied; a client that has waited passes over those, for it was right when it came. */
+ * type was met first and an error replied; a client that has waited passes over those, for it was right when it came.
+ */
 static bool find_first(struct call *c, int first, int64_t n, struct keyref *ret_key, struct entry **ret_e) {
     *ret_e = NULL;
     for (int i = first; i < first + n; i++) {
@@ -89,7 +90,7 @@ static bool find_first(struct call *c, int first, int64_t n, struct keyref *ret_
 }
 
 static void wait_for(struct call *c, int first, int64_t n, int64_t timeout_ms) {
-    struct keyref few[8], *keys = n <= 8 ? few : mem_calloc((size_t)n, sizeof *keys);
+    struct keyref few[8] = {{.hash = 0}}, *keys = n <= 8 ? few : mem_calloc((size_t)n, sizeof *keys);
     for (int i = 0; i < n; i++)
         keys[i] = call_key(c, first + i);
     call_block_on_keys(c, keys, (size_t)n, VALUE_ZSET, timeout_ms, CALL_TIMEOUT_NULL_ARRAY, NULL);

@@ -39,8 +39,7 @@ static bool parse_options(struct call *c, int at, struct form f, struct zset_ran
         }
     }
     if (r->limit != -1 && r->kind == ZSET_BY_RANK)
-        call_error(c,
-                   "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX");
+        call_error(c, "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX");
     else if (*ret_scores && r->kind == ZSET_BY_LEX)
         call_error(c, "ERR syntax error, WITHSCORES not supported in combination with BYLEX");
     else

@@ -242,7 +242,7 @@ GROUPS = {"strings": STRINGS, "generic": GENERIC, "transactions": TRANSACTIONS, 
           "sets": SETS, "hashes": HASHES, "zsets": ZSETS, "bits": BITS, "geo": GEO, "streams": STREAMS}
 
 # Groups whose every command must be known to the server under test.
-REQUIRED = ("strings", "generic", "transactions", "connection")
+REQUIRED = ("strings", "generic", "transactions", "connection", "zsets")
 
 # Differences that are meant: (what it is about, why, test of (argv, ours, theirs)). Replies are the parsed values.
 EXPECTED = []
