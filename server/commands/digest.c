@@ -7,6 +7,7 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/num.h"
+#include "server/store/list.h"
 #include "server/store/sorted_set.h"
 
 void digest_init(struct digest *d) {
@@ -47,6 +48,16 @@ static void mix_string(struct digest *d, const struct entry *e) {
     digest_mix(d, entry_string(e, scratch));
 }
 
+static int mix_element(void *arg, const struct packed_item *v) {
+    digest_mix_item(arg, v);
+    return 0;
+}
+
+static void mix_list(struct digest *d, const struct entry *e) {
+    const struct collection l = collection_of(NULL, e);
+    (void)list_each(&l, 0, SIZE_MAX, mix_element, d);
+}
+
 /* One member: its bytes and the text of its score in that order, all members in any order. */
 static int mix_member(void *arg, const struct packed_item *member, double score) {
     struct digest pair;
@@ -66,6 +77,7 @@ static void mix_zset(struct digest *d, const struct entry *e) {
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
+    [VALUE_LIST] = mix_list,
     [VALUE_ZSET] = mix_zset,
 };
 
