@@ -25,6 +25,8 @@
  * Invariants (set_check): those of the form; no member twice; members of a table have neither value nor deadline.
  */
 
+/* Room for fewer members is not worth looking for. */
+#define EXPECT_MIN 64
 /* How many buckets of a table a step of a scan looks at for each member that it aims for. */
 #define SCAN_BUCKETS_PER_MEMBER 10
 
@@ -103,7 +105,7 @@ void set_expect(struct collection *s, size_t more) {
     if ((s->encoding == VALUE_ENC_INTSET && more > (size_t)l->set_max_intset_entries) ||
         (s->encoding == VALUE_ENC_LISTPACK && more > (size_t)l->set_max_listpack_entries))
         enlarge(s);
-    if (s->encoding == VALUE_ENC_HASHTABLE) {
+    if (s->encoding == VALUE_ENC_HASHTABLE && more >= EXPECT_MIN) {
         int roomy = fields_try_expect(s->object, more);
         (void)roomy;
     }
