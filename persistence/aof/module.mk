@@ -6,6 +6,7 @@ persistence_aof_libaof_a_SOURCES = \
 	persistence/aof/command_form.c persistence/aof/command_form.h persistence/aof/value_form.h \
 	persistence/aof/loader.c persistence/aof/loader.h \
 	persistence/aof/manifest.c persistence/aof/manifest.h \
+	persistence/aof/set_form.c \
 	persistence/aof/writer.c persistence/aof/writer.h
 
 if HAVE_CMOCKA

@@ -138,8 +138,8 @@ static int load_intset(struct rdb_reader *r, uint64_t at, struct slice b, const 
 static int load_listpack(struct rdb_reader *r, uint64_t at, struct slice b, const struct rdb_load_context *with,
                          struct value *ret_value) {
     uint64_t n;
-    const char *why = with->deep ? rdb_check_packed(RDB_TYPE_SET_LISTPACK, b, &n)
-                                 : listpack_validate(b, true, NULL, NULL, &n);
+    const char *why =
+        with->deep ? rdb_check_packed(RDB_TYPE_SET_LISTPACK, b, &n) : listpack_validate(b, true, NULL, NULL, &n);
     if (why != NULL)
         return fail(r, at, why);
     if (n == 0)

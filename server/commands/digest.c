@@ -7,6 +7,7 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/num.h"
+#include "server/store/set.h"
 
 void digest_init(struct digest *d) {
     memset(d->bytes, 0, sizeof d->bytes);
@@ -46,9 +47,20 @@ static void mix_string(struct digest *d, const struct entry *e) {
     digest_mix(d, entry_string(e, scratch));
 }
 
+static int xor_member(void *arg, const struct packed_item *member) {
+    digest_xor_item(arg, member);
+    return 0;
+}
+
+static void mix_set(struct digest *d, const struct entry *e) {
+    const struct collection s = collection_of(NULL, e);
+    (void)set_each(&s, xor_member, d);
+}
+
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
+    [VALUE_SET] = mix_set,
 };
 
 /* Numbers of the types in the digest. */

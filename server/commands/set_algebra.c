@@ -220,10 +220,10 @@ static void build_difference(const struct operands *o, struct result *r) {
 /* Looking each member of the first set up in all others, which often ends early, against walking through all sets.
  * Which of the two is taken also decides the form of what is stored. */
 static bool lookups_pay(const struct operands *o) {
-    double lookups = 0, steps = 0;
+    uint64_t lookups = 0, steps = 0;
     for (size_t i = 0; i < o->n; i++) {
-        lookups += (double)set_count(&o->sets[0]);
-        steps += (double)set_count(&o->sets[i]);
+        lookups += set_count(&o->sets[0]);
+        steps += set_count(&o->sets[i]);
     }
     return lookups / 2 <= steps;
 }
