@@ -20,6 +20,8 @@ struct command_form;
 
 typedef void value_form_fn(struct command_form *f, struct slice key, const struct entry *e);
 
+value_form_fn value_form_list;
+
 /* One whole command. False when the writing failed. */
 bool form_command(struct command_form *f, const struct slice *argv, int argc);
 

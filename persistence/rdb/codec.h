@@ -75,5 +75,6 @@ const struct rdb_value_codec *rdb_codec_for_rdb_type(unsigned rdb_type);
 
 extern const struct rdb_value_codec rdb_string_codec;
 extern const struct rdb_value_codec rdb_set_codec;
+extern const struct rdb_value_codec rdb_list_codec;
 
 #endif

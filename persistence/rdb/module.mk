@@ -7,6 +7,7 @@ persistence_rdb_librdb_a_SOURCES = \
 	persistence/rdb/error.h \
 	persistence/rdb/frame.c persistence/rdb/frame.h \
 	persistence/rdb/io.h \
+	persistence/rdb/list_codec.c \
 	persistence/rdb/load.c \
 	persistence/rdb/rdb.h \
 	persistence/rdb/reader.c \

@@ -7,6 +7,7 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/num.h"
+#include "server/store/list.h"
 #include "server/store/set.h"
 
 void digest_init(struct digest *d) {
@@ -57,10 +58,21 @@ static void mix_set(struct digest *d, const struct entry *e) {
     (void)set_each(&s, xor_member, d);
 }
 
+static int mix_element(void *arg, const struct packed_item *v) {
+    digest_mix_item(arg, v);
+    return 0;
+}
+
+static void mix_list(struct digest *d, const struct entry *e) {
+    const struct collection l = collection_of(NULL, e);
+    (void)list_each(&l, 0, SIZE_MAX, mix_element, d);
+}
+
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
     [VALUE_SET] = mix_set,
+    [VALUE_LIST] = mix_list,
 };
 
 /* Numbers of the types in the digest. */

@@ -22,6 +22,12 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_scan.c \
 	server/commands/latency_cmd.c \
 	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/list_change.c \
+	server/commands/list_cmd.c \
+	server/commands/list_int.h \
+	server/commands/list_move.c \
+	server/commands/list_pop.c \
+	server/commands/list_read.c \
 	server/commands/memory_cmd.c \
 	server/commands/memory_report.c server/commands/memory_report.h \
 	server/commands/persist.c server/commands/persist.h \
