@@ -48,4 +48,8 @@ bool form_pieces_add(struct form_pieces *p, const struct packed_item *item);
 bool form_pieces_flush(struct form_pieces *p);
 bool form_pieces_end(struct form_pieces *p);
 
+/* ---- the types ---- */
+
+value_form_fn value_form_set;
+
 #endif

@@ -8,6 +8,7 @@
 #include "server/base/hash.h"
 #include "server/base/num.h"
 #include "server/store/list.h"
+#include "server/store/set.h"
 #include "server/store/sorted_set.h"
 
 void digest_init(struct digest *d) {
@@ -48,6 +49,16 @@ static void mix_string(struct digest *d, const struct entry *e) {
     digest_mix(d, entry_string(e, scratch));
 }
 
+static int xor_member(void *arg, const struct packed_item *member) {
+    digest_xor_item(arg, member);
+    return 0;
+}
+
+static void mix_set(struct digest *d, const struct entry *e) {
+    const struct collection s = collection_of(NULL, e);
+    (void)set_each(&s, xor_member, d);
+}
+
 static int mix_element(void *arg, const struct packed_item *v) {
     digest_mix_item(arg, v);
     return 0;
@@ -77,6 +88,7 @@ static void mix_zset(struct digest *d, const struct entry *e) {
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
+    [VALUE_SET] = mix_set,
     [VALUE_LIST] = mix_list,
     [VALUE_ZSET] = mix_zset,
 };

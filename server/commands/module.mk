@@ -41,7 +41,11 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/rows.h \
 	server/commands/scan_options.c server/commands/scan_options.h \
 	server/commands/server_cmd.c \
+	server/commands/set_algebra.c \
+	server/commands/set_cmd.c \
+	server/commands/set_int.h \
 	server/commands/set_options.c server/commands/set_options.h \
+	server/commands/set_random.c \
 	server/commands/slowlog_cmd.c \
 	server/commands/string_cmd.c \
 	server/commands/string_counter.c \
