@@ -8,7 +8,6 @@ persistence_aof_libaof_a_SOURCES = \
 	persistence/aof/loader.c persistence/aof/loader.h \
 	persistence/aof/manifest.c persistence/aof/manifest.h \
 	persistence/aof/set_form.c \
-	persistence/aof/writer.c persistence/aof/writer.h
 	persistence/aof/writer.c persistence/aof/writer.h \
 	persistence/aof/zset_form.c
 

@@ -207,7 +207,7 @@ static int show(void *arg, const struct packed_item *member, double score) {
         return 0;
     resp_bulk(w, bytes);
     s->shown++;
-    if (s->options.bare)
+    if (s->options.no_values)
         return 0;
     s->shown++;
     /* A small set shows its integers as it holds them. */
@@ -220,23 +220,23 @@ static int show(void *arg, const struct packed_item *member, double score) {
 
 static void zscan_run(struct call *c) {
     uint64_t cursor;
-    if (!scan_cursor(c, &cursor))
+    if (!scan_arg_cursor(c, 2, &cursor))
         return;
     struct keyref key = call_key(c, 1);
     struct entry *e;
     if (!call_find_read_type(c, &key, VALUE_ZSET, &e))
         return;
     if (e == NULL) {
-        scan_reply_empty(c);
+        scan_reply_nothing(c);
         return;
     }
     struct scan s = {.call = c, .small = entry_encoding(e) == VALUE_ENC_LISTPACK};
-    if (!scan_options(c, "noscores", &s.options))
+    if (!scan_arg_options(c, 3, SCAN_ALLOWS_NOSCORES, &s.options))
         return;
     struct collection z = call_collection(c, e);
-    struct scan_reply r = scan_reply_begin(c);
-    cursor = sorted_set_scan(&z, cursor, s.options.count, show, &s);
-    scan_reply_end(c, r, cursor, s.shown);
+    struct scan_reply r = scan_reply_open(c);
+    cursor = sorted_set_scan(&z, cursor, (size_t)s.options.count, show, &s);
+    scan_reply_close(c, &r, cursor, s.shown);
 }
 
 static const char *const unpredictable[] = {"nondeterministic_output", NULL};
