@@ -200,9 +200,16 @@ ZSETS = """
 1 exact ZINTER {small} ({key})+ [WEIGHTS ({float})+] [AGGREGATE <SUM|MIN|MAX>] [WITHSCORES]
 1 exact ZDIFF {small} ({key})+ [WITHSCORES]
 1 exact ZUNIONSTORE {key} {small} ({key})+ [WEIGHTS ({float})+] [AGGREGATE <SUM|MIN|MAX>]
-1 exact ZINTERSTORE {key} {small} ({key})+ [AGGREGATE <SUM|MIN|MAX>]
+1 exact ZINTERSTORE {key} {small} ({key})+ [WEIGHTS ({float})+] [AGGREGATE <SUM|MIN|MAX>]
+1 exact ZDIFFSTORE {key} {small} ({key})+
 1 exact ZINTERCARD {small} ({key})+ [LIMIT {index}]
 1 exact ZRANGESTORE {key} {key} {index} {index} [REV]
+1 exact ZRANGESTORE {key} {key} {range} {range} BYSCORE [REV] [LIMIT {index} {index}]
+1 exact ZREVRANGEBYSCORE {key} {range} {range} [WITHSCORES] [LIMIT {index} {index}]
+1 exact ZRANGEBYLEX {key} {lex} {lex} [LIMIT {index} {index}]
+1 exact ZREVRANGEBYLEX {key} {lex} {lex} [LIMIT {index} {index}]
+1 set ZRANDMEMBER {key} <0|1000>
+1 exact ZSCAN {key} {cursor} [MATCH {glob}] [COUNT {index}]
 """
 
 BITS = """
