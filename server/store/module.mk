@@ -9,6 +9,7 @@ server_store_libstore_a_SOURCES = \
 	server/store/fields.c server/store/fields.h \
 	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
 	server/store/lazyfree.c \
+	server/store/list.c server/store/list.h \
 	server/store/scan.c \
 	server/store/set.c server/store/set.h \
 	server/store/small.c server/store/small.h \
