@@ -290,6 +290,13 @@ def cut(units, n):
     return out
 
 
+def kind_of(items, bad):
+    """Mismatches of one kind are shown once."""
+    at, a, b = bad
+    name = items[at].argv[0].upper() if at < len(items) else b"state"
+    return name, a[:25], b[:25]
+
+
 def report(pair, items, resp, seed, first):
     transaction = getattr(pair, "transaction", [])
     short = pair.minimise(items, resp, seed)
@@ -309,7 +316,7 @@ def report(pair, items, resp, seed, first):
 def run_differential(commands, seed=1, ours=None, theirs=None, length=2000, progress=None, groups=None, keep_going=False, focus=None):
     """Returns (commands compared, [reports of mismatches])."""
     pair = Pair(ours, theirs)
-    problems = []
+    problems, seen = [], set()
     try:
         missing = pair.missing(groups)
         if missing:
@@ -328,7 +335,8 @@ def run_differential(commands, seed=1, ours=None, theirs=None, length=2000, prog
                 if dead or not keep_going:
                     break
                 bad = None
-            if bad is not None:
+            if bad is not None and kind_of(items, bad) not in seen:
+                seen.add(kind_of(items, bad))
                 problems.append(report(pair, items, resp, s, bad))
                 if not keep_going or len(problems) >= 20:
                     break
