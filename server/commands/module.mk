@@ -37,6 +37,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/persist_int.h \
 	server/commands/persist_load.c \
 	server/commands/persist_settings.c \
+	server/commands/pubsub_cmd.c \
 	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
 	server/commands/scan_options.c server/commands/scan_options.h \
