@@ -74,6 +74,8 @@ const struct rdb_value_codec *rdb_codec_for_value(enum value_type type);
 const struct rdb_value_codec *rdb_codec_for_rdb_type(unsigned rdb_type);
 
 extern const struct rdb_value_codec rdb_string_codec;
+extern const struct rdb_value_codec rdb_set_codec;
 extern const struct rdb_value_codec rdb_list_codec;
+extern const struct rdb_value_codec rdb_zset_codec;
 
 #endif

@@ -13,9 +13,11 @@ persistence_rdb_librdb_a_SOURCES = \
 	persistence/rdb/reader.c \
 	persistence/rdb/record.c persistence/rdb/record.h \
 	persistence/rdb/save.c \
+	persistence/rdb/set_codec.c \
 	persistence/rdb/string_codec.c \
 	persistence/rdb/walk.c persistence/rdb/walk.h \
-	persistence/rdb/writer.c
+	persistence/rdb/writer.c \
+	persistence/rdb/zset_codec.c
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/rdb/test_rdb tests/unit/rdb/test_walk

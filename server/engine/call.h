@@ -137,14 +137,22 @@ void call_notify(struct call *c, unsigned db, const struct keyref *key, enum not
 void call_changed_all(struct call *c, int db, size_t keys);
 
 /* ---- propagation ---- */
-enum call_propagation { CALL_PROPAGATE_REQUEST, CALL_PROPAGATE_OWN, CALL_PROPAGATE_NOTHING };
+enum call_propagation {
+    CALL_PROPAGATE_REQUEST,
+    CALL_PROPAGATE_OWN,
+    CALL_PROPAGATE_NOTHING,
+    CALL_PROPAGATE_MESSAGE
+};
 /* Instead of the request, these commands in this order (all in one group; several are wrapped in MULTI/EXEC). Arguments are copied. The first call replaces
  * the request, further ones add. */
 void call_propagate(struct call *c, unsigned db, const struct slice *argv, int argc);
 /* Convenience: NULL-terminated C words for fixed parts would hide lengths; build slices. */
 void call_propagate_nothing(struct call *c);
-/* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH, PUBLISH). */
+/* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH). */
 void call_propagate_always(struct call *c);
+/* The request is a message to replicas (PUBLISH): it goes to the change log while some are attached, is no change, and
+ * its reply waits for nothing. */
+void call_propagate_message(struct call *c);
 
 /* ---- blocking until a key can serve ---- */
 enum call_timeout_reply { CALL_TIMEOUT_NULL, CALL_TIMEOUT_NULL_ARRAY };

@@ -64,6 +64,7 @@ struct engine *engine_create(const struct engine_parts *parts) {
     e->commands = command_table_create();
     command_table_register(e->commands, transaction_commands, transaction_command_count, e);
     e->group = mem_calloc(1, sizeof *e->group);
+    e->pubsub = pubsub_create();
     outq_init(&e->sink);
     inflight_init(&e->inflight);
     e->active_expire = true;
@@ -117,6 +118,8 @@ void engine_destroy(struct engine *e) {
     mem_free(e->recent);
     mem_free(e->watch_buckets);
     block_keys_deinit(e);
+    pubsub_destroy(e->pubsub);
+    mem_free(e->told);
     mem_free(e);
 }
 
@@ -230,6 +233,10 @@ void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks) {
     HF_ASSERT(e->hook_count < ENGINE_HOOKS_MAX);
     e->hooks[e->hook_count++] = *hooks;
     e->routed = e->routed || hooks->route != NULL;
+}
+
+void engine_set_replicated(struct engine *e, bool on) {
+    e->replicated = on;
 }
 
 size_t engine_client_count(const struct engine *e) {

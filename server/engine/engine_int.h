@@ -17,6 +17,7 @@
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
 #include "server/engine/inflight.h"
+#include "server/engine/pubsub.h"
 
 #define ENGINE_GROUP_REQUESTS 64
 #define ENGINE_GROUP_ARGS 512
@@ -92,6 +93,12 @@ struct key_waits {
     struct key_queue **woken; /* to be served; NULL where one has gone */
     size_t woken_count, woken_cap;
     bool serving;
+};
+
+/* A client was told of a change of the running command, from this place of its output on. */
+struct told {
+    struct client *cl;
+    uint64_t from;
 };
 
 struct pending_command { /* of call_propagate() */
@@ -175,6 +182,14 @@ struct engine {
 
     struct key_waits waits; /* clients that wait for keys */
 
+    /* messages */
+    struct pubsub *pubsub;
+    size_t pushed;              /* clients with messages that wait for the end of their own reply */
+    struct client *busy_client; /* whose command serves others meanwhile */
+    struct told *told;
+    size_t told_count, told_cap;
+    bool replicated; /* replicas read the change log */
+
     /* time */
     int64_t now_ms, now_us, started_us;
     double ns_per_tick;
@@ -252,6 +267,15 @@ void block_check_all(struct engine *e);
 void block_drop(struct client *cl);
 /* The client goes on: its reply was written, and what it sent meanwhile is worked off in the next batch. */
 void block_resume(struct client *cl);
+
+/* ---- pubsub.c ---- */
+struct pubsub *pubsub_create(void);
+void pubsub_destroy(struct pubsub *p);
+void pubsub_free(struct client *cl);
+/* What was pushed to the client while its command ran comes behind the reply. */
+void pubsub_release_pushes(struct client *cl);
+/* What was told of the command that has run is held up to this offset; 0: it changed nothing. */
+void pubsub_hold_told(struct engine *e, uint64_t offset);
 
 /* ---- block_keys.c ---- */
 /* A key changed or went, or a whole database (-1: all) did: who waits for it is served once the command is over. */
