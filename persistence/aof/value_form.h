@@ -45,4 +45,6 @@ bool form_pieces_add(struct form_pieces *p, const struct packed_item *item);
 bool form_pieces_flush(struct form_pieces *p);
 bool form_pieces_end(struct form_pieces *p);
 
+value_form_fn form_write_hash; /* hash_form.c */
+
 #endif

@@ -7,6 +7,7 @@
 
 static const struct rdb_value_codec *const codecs[VALUE_TYPES] = {
     [VALUE_STRING] = &rdb_string_codec,
+    [VALUE_HASH] = &rdb_hash_codec,
 };
 
 static const char *const type_names[RDB_TYPES] = {

@@ -49,6 +49,7 @@ static void mix_string(struct digest *d, const struct entry *e) {
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
+    [VALUE_HASH] = digest_mix_hash,
 };
 
 /* Numbers of the types in the digest. */

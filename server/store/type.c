@@ -4,6 +4,7 @@
 
 #include "server/base/assert.h"
 #include "server/store/fields.h"
+#include "server/store/hash.h"
 #include "server/store/zset.h"
 
 /* Strings have no object. */
