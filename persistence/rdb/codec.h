@@ -81,5 +81,8 @@ const struct rdb_value_codec *rdb_codec_for_rdb_type(unsigned rdb_type);
 
 extern const struct rdb_value_codec rdb_string_codec;
 extern const struct rdb_value_codec rdb_hash_codec;
+extern const struct rdb_value_codec rdb_set_codec;
+extern const struct rdb_value_codec rdb_list_codec;
+extern const struct rdb_value_codec rdb_zset_codec;
 
 #endif

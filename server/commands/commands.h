@@ -23,6 +23,18 @@ void bitmap_commands_register(struct command_table *t);
 /* ---- hashes ---- */
 void hash_commands_register(struct command_table *t);
 
+/* ---- publish and subscribe: SUBSCRIBE … SPUBLISH, PUBSUB ---- */
+void pubsub_commands_register(struct command_table *t);
+
+/* ---- sets ---- */
+void set_commands_register(struct command_table *t);
+
+/* ---- lists ---- */
+void list_commands_register(struct command_table *t);
+
+/* ---- sorted sets ---- */
+void zset_commands_register(struct command_table *t);
+
 /* ---- keys: DEL … FLUSHALL, SCAN, EXPIRE …, OBJECT, DUMP, RESTORE ---- */
 /* What the generic commands need from the rest of the server. Everything may be NULL, which means the default. */
 struct keys_hooks {

@@ -90,5 +90,9 @@ void node_register_commands(struct node *n) {
     string_commands_register(t);
     bitmap_commands_register(t);
     hash_commands_register(t);
+    pubsub_commands_register(t);
+    set_commands_register(t);
+    list_commands_register(t);
+    zset_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);
 }

@@ -43,7 +43,7 @@ enum client_flags {
     CLIENT_MONITOR = 1 << 16,
     CLIENT_REPLICA = 1 << 17,
     CLIENT_PRIMARY = 1 << 18,
-    CLIENT_PUBSUB = 1 << 19,
+    CLIENT_PUBSUB = 1 << 19, /* it has subscriptions */
     CLIENT_MUST_OBEY = 1 << 20, /* commands of an AOF or a primary: not refused for memory, disk errors or read-only */
     CLIENT_IN_EXEC = 1 << 21,   /* its EXEC is running */
 };
@@ -89,6 +89,7 @@ struct client {
 
     struct transaction *tx;     /* queue and watched keys, NULL until MULTI or WATCH */
     struct client_block *block; /* why it is blocked, NULL if not */
+    struct subscriber *subscriber; /* its subscriptions, NULL until the first */
 
     /* lists (engine) */
     uint32_t index;                 /* in the engine's array of clients */

@@ -32,6 +32,8 @@ static void on_removed(void *ctx, unsigned db, const struct keyref *key, enum ke
         engine_log_deletion(e, db, key, why == KEYSPACE_EVICTED ? e->options.lazy_evict : e->options.lazy_expire);
     if (e->watch_count != 0)
         transaction_touch(e, db, key);
+    if (e->waits.queues != 0)
+        block_keys_note(e, db, key);
     if (e->notify.fn != NULL)
         e->notify.fn(e->notify.ctx, db, key, events[why].cls, events[why].event);
 }
@@ -78,6 +80,7 @@ struct engine *engine_create(const struct engine_parts *parts) {
     e->commands = command_table_create();
     command_table_register(e->commands, transaction_commands, transaction_command_count, e);
     e->group = mem_calloc(1, sizeof *e->group);
+    e->pubsub = pubsub_create();
     outq_init(&e->sink);
     inflight_init(&e->inflight);
     e->active_expire = true;
@@ -130,6 +133,9 @@ void engine_destroy(struct engine *e) {
     mem_free(e->changed);
     mem_free(e->recent);
     mem_free(e->watch_buckets);
+    block_keys_deinit(e);
+    pubsub_destroy(e->pubsub);
+    mem_free(e->told);
     mem_free(e);
 }
 
@@ -243,6 +249,10 @@ void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks) {
     HF_ASSERT(e->hook_count < ENGINE_HOOKS_MAX);
     e->hooks[e->hook_count++] = *hooks;
     e->routed = e->routed || hooks->route != NULL;
+}
+
+void engine_set_replicated(struct engine *e, bool on) {
+    e->replicated = on;
 }
 
 size_t engine_client_count(const struct engine *e) {

@@ -139,7 +139,8 @@ static void record_in_flight(struct engine *e, struct client *cl) {
 }
 
 void engine_log_request(struct engine *e, struct client *cl, const struct call *c, struct slice raw) {
-    if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0))
+    if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0) ||
+        (c->propagate == CALL_PROPAGATE_MESSAGE && !e->replicated))
         return;
     if (c->propagate == CALL_PROPAGATE_OWN) {
         log_own(e);
@@ -153,7 +154,7 @@ void engine_log_request(struct engine *e, struct client *cl, const struct call *
         close_group(e);
     }
     /* Inside EXEC the offset is only known at its end: keys are recorded then. */
-    if (!e->in_exec)
+    if (!e->in_exec && c->propagate != CALL_PROPAGATE_MESSAGE)
         record_in_flight(e, cl);
 }
 
@@ -230,6 +231,10 @@ void call_propagate(struct call *c, unsigned db, const struct slice *argv, int a
 
 void call_propagate_nothing(struct call *c) {
     c->propagate = CALL_PROPAGATE_NOTHING;
+}
+
+void call_propagate_message(struct call *c) {
+    c->propagate = CALL_PROPAGATE_MESSAGE;
 }
 
 void call_propagate_always(struct call *c) {

@@ -5,8 +5,6 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/mem.h"
-#include "server/ds/intset.h"
-#include "server/ds/listpack.h"
 #include "server/ds/slab.h"
 #include "server/store/deadline.h"
 
@@ -382,37 +380,3 @@ void fields_check(const struct fields *t) {
     HF_ASSERT(k.with_deadline == t->deadlines.used);
     deadline_each(&t->deadlines, check_indexed, (void *)(uintptr_t)t);
 }
-
-/* ---- the row of sets ---- */
-
-static void type_free(enum value_encoding encoding, void *object) {
-    if (encoding == VALUE_ENC_LISTPACK)
-        listpack_destroy(object);
-    else if (encoding == VALUE_ENC_INTSET)
-        intset_destroy(object);
-    else if (encoding == VALUE_ENC_HASHTABLE)
-        fields_destroy(object);
-    else
-        HF_PANIC("no encoding of hashes and sets: %d", (int)encoding);
-}
-
-static size_t type_effort(enum value_encoding encoding, const void *object) {
-    return encoding == VALUE_ENC_HASHTABLE ? fields_count(object) : 1;
-}
-
-static size_t type_memory_bytes(enum value_encoding encoding, const void *object, size_t samples) {
-    (void)samples; /* the sum is known */
-    return encoding == VALUE_ENC_HASHTABLE ? fields_memory_bytes(object) : mem_usable_size(object);
-}
-
-static void *type_copy(enum value_encoding encoding, const void *object) {
-    if (encoding == VALUE_ENC_LISTPACK)
-        return listpack_dup(object);
-    if (encoding == VALUE_ENC_INTSET)
-        return intset_dup(object);
-    HF_ASSERT(encoding == VALUE_ENC_HASHTABLE);
-    return fields_copy(object);
-}
-
-const struct value_type_ops set_type_ops = {
-    .free = type_free, .effort = type_effort, .memory_bytes = type_memory_bytes, .copy = type_copy};

@@ -73,6 +73,4 @@ size_t fields_memory_bytes(const struct fields *t);
 /* Asserts every invariant; O(n). */
 void fields_check(const struct fields *t);
 
-extern const struct value_type_ops set_type_ops;
-
 #endif

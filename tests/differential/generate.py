@@ -111,7 +111,8 @@ class Generator:
         rng = self.rng
         g, comparison = self.pick()
         argv = g.make(self)
-        if rng.random() < 0.06 and g.name != "WAIT":  # another number would wait for good
+        # Another number of WAIT would wait for good; ZRANK and ZREVRANK have an option more than in Redis 7.0.
+        if rng.random() < 0.06 and g.name not in ("WAIT", "ZRANK", "ZREVRANK"):
             how = rng.randrange(5)
             if how == 0 and len(argv) > 1:
                 del argv[rng.randrange(1, len(argv))]
