@@ -280,6 +280,8 @@ bool call_collection_store(struct call *c, const struct keyref *key, struct entr
             keyspace_set_object(c->ks, e, col->encoding, col->object);
         if (empty)
             keyspace_delete(c->ks, c->db, key, false);
+        else if (type == VALUE_HASH)
+            keyspace_fields_changed(c->ks, c->db, e);
     } else if (empty) {
         value_free(collection_value(type, col));
     } else {
