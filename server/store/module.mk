@@ -6,7 +6,9 @@ server_store_libstore_a_SOURCES = \
 	server/store/entry.c server/store/entry.h server/store/entry_int.h \
 	server/store/eviction.c \
 	server/store/expiry.c \
+	server/store/field_expiry.c \
 	server/store/fields.c server/store/fields.h \
+	server/store/hash.c server/store/hash.h \
 	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
 	server/store/lazyfree.c \
 	server/store/list.c server/store/list.h \
