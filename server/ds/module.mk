@@ -1,6 +1,7 @@
 noinst_LIBRARIES += server/ds/libds.a
 server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
+	server/ds/id_tree.c server/ds/id_tree.h \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \
 	server/ds/lzf.c server/ds/lzf.h \
@@ -9,6 +10,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/packed_legacy.c server/ds/packed_legacy.h \
 	server/ds/quicklist.c server/ds/quicklist.h \
 	server/ds/slab.c server/ds/slab.h \
+	server/ds/stream_id.h \
 	server/ds/table.c server/ds/table.h
 
 if HAVE_CMOCKA

@@ -4,6 +4,7 @@
 
 #include "server/base/assert.h"
 #include "server/store/fields.h"
+#include "server/store/stream.h"
 #include "server/store/zset.h"
 
 /* Strings have no object. */
@@ -12,6 +13,7 @@ static const struct value_type_ops *const rows[VALUE_TYPES] = {
     [VALUE_SET] = &set_type_ops,
     [VALUE_ZSET] = &zset_type_ops,
     [VALUE_HASH] = &hash_type_ops,
+    [VALUE_STREAM] = &stream_type_ops,
 };
 
 const struct value_type_ops *value_type_ops(enum value_type type) {
