@@ -86,10 +86,10 @@ static void clients_section(void *ctx, struct buf *out) {
     info_field_i64(out, "tracking_clients", 0);
     info_field_i64(out, "pubsub_clients", 0);
     info_field_u64(out, "watching_clients", engine_watching_clients(e));
-    info_field_i64(out, "clients_in_timeout_table", 0);
+    info_field_i64(out, "clients_in_timeout_table", (int64_t)engine_blocked_with_deadline(e));
     info_field_u64(out, "total_watched_keys", engine_watched_keys(e));
-    info_field_i64(out, "total_blocking_keys", 0);
-    info_field_i64(out, "total_blocking_keys_on_nokey", 0);
+    info_field_u64(out, "total_blocking_keys", engine_blocking_keys(e));
+    info_field_u64(out, "total_blocking_keys_on_nokey", engine_blocking_keys_on_gone(e));
 }
 
 /* ---- Memory ---- */

@@ -250,11 +250,20 @@ static bool check_type(struct call *c, struct entry *e, enum value_type type, st
     return true;
 }
 
+/* Who runs again for a key sees only this one of the keys it waits for. */
+static inline bool is_hidden(const struct call *c, const struct keyref *key) {
+    return __builtin_expect(c->retry, 0) && block_keys_hides(c, key);
+}
+
 bool call_find_read_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e) {
+    if (is_hidden(c, key))
+        return *ret_e = NULL, true;
     return check_type(c, call_find_read(c, key), type, ret_e);
 }
 
 bool call_find_write_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e) {
+    if (is_hidden(c, key))
+        return *ret_e = NULL, true;
     return check_type(c, call_find_write(c, key), type, ret_e);
 }
 
@@ -304,6 +313,8 @@ void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum
     c->dirty++;
     if (__builtin_expect(e->watch_count != 0, 0))
         transaction_touch(e, db, key);
+    if (__builtin_expect(e->waits.queues != 0, 0))
+        block_keys_note(e, db, key);
     if (e->log_active) {
         if (e->changed_count == e->changed_cap) {
             e->changed_cap = e->changed_cap ? e->changed_cap * 2 : 64;
@@ -327,5 +338,7 @@ void call_changed_all(struct call *c, int db, size_t keys) {
     c->dirty += keys ? keys : 1;
     if (c->engine->watch_count != 0)
         transaction_touch_all(c->engine, db);
+    if (c->engine->waits.queues != 0)
+        block_keys_note_all(c->engine, db);
     c->engine->changed_everything = true;
 }

@@ -36,7 +36,7 @@ struct call {
     /* outcome (engine) */
     uint64_t dirty;        /* changes announced */
     bool failed;           /* an error was replied */
-    bool retry;            /* run again for a client that waited for a key; see call_block_on_keys() */
+    bool retry;            /* (engine) run again for a client that waited for a key; see call_block_on_keys() */
     uint8_t propagate;     /* enum call_propagation */
     uint64_t redacted;     /* bit i: logs show argv[i] as "(redacted)"; see call_redact() */
 };
@@ -153,7 +153,8 @@ enum call_timeout_reply { CALL_TIMEOUT_NULL, CALL_TIMEOUT_NULL_ARRAY };
 bool call_arg_timeout(struct call *c, int i, int64_t *ret_ms);
 /* Blocks the client until one of the keys holds a value of this type that was changed since, then runs the request again
  * with c->retry set. A command that finds nothing then either calls this again, and keeps its place among the waiters of
- * its keys and its deadline (timeout_ms is not looked at). Waiters of a key are served in the order in which they came, each
+ * its keys and its deadline (timeout_ms is not looked at). While a request runs again, call_find_*_type() finds nothing
+ * under those of its keys that are not the one which was changed. Waiters of a key are served in the order in which they came, each
  * as long as the key can serve, after the command, transaction or script that changed it. timeout_ms 0: for ever; at the
  * end the reply is a null of the kind named. gone_error: NULL, or the error text with which the client is released when a
  * key of its is deleted or replaced by another type (XREADGROUP). Where the caller must not block (call_must_not_block())

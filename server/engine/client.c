@@ -342,7 +342,7 @@ size_t client_memory_bytes(const struct client *cl) {
     return sizeof *cl + cl->in_cap + (cl->large ? cl->large->cap : 0) + resp_parser_memory(&cl->parser) +
            outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
            (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
-           (cl->name ? strlen(cl->name) + 1 : 0);
+           (cl->block && cl->block->keys ? block_keys_memory(cl) : 0) + (cl->name ? strlen(cl->name) + 1 : 0);
 }
 
 /* ---- description ---- */

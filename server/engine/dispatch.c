@@ -15,12 +15,12 @@
 
 /* ---- CLIENT REPLY ---- */
 
-/* After each request, refused ones included: what nobody reads is dropped, and the reply mode of the next is set. */
+/* Refused requests count, too; one that waits has not been answered yet. */
 static inline void settle_replies(struct engine *e, struct client *cl) {
     if (__builtin_expect(cl->w.q == &cl->out &&
                              (cl->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) == 0,
                          1) ||
-        e->in_exec)
+        (cl->flags & CLIENT_IN_EXEC) != 0)
         return;
     outq_clear(&e->sink);
     if (cl->flags & CLIENT_REPLY_OFF)
@@ -35,6 +35,10 @@ static inline void settle_replies(struct engine *e, struct client *cl) {
         cl->flags |= CLIENT_REPLY_SKIP;
         cl->w.q = &e->sink;
     }
+}
+
+void engine_settle_replies(struct client *cl) {
+    settle_replies(cl->engine, cl);
 }
 
 /* ---- refusals ---- */
@@ -329,6 +333,7 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
                     const struct request *r, struct slice raw) {
     struct call c = {
         .engine = e, .client = cl, .ks = e->ks, .cmd = cmd, .argv = argv, .argc = argc, .db = cl->db, .w = &cl->w};
+    c.retry = (cl->flags & CLIENT_BLOCKED) != 0;
     if (r != NULL)
         c.large = r->large;
     if (r != NULL && r->key_index > 0) {
@@ -358,16 +363,19 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     cmd->row->run(&c);
     uint64_t ns = (uint64_t)((double)(engine_ticks() - start) * e->ns_per_tick);
     e->call = outer;
-    cmd->calls++;
+    /* A request that waits counts as one call, and is measured when it is answered. */
+    const bool waits = (cl->flags & CLIENT_BLOCKED) != 0;
+    const bool answered = __builtin_expect(!waits, 1) || !block_keys_unfinished(cl);
+    cmd->calls += !c.retry;
     cmd->usec_ns += ns;
     e->stats.command_ns += ns;
-    if (e->options.latency_tracking) {
+    if (e->options.latency_tracking && answered) {
         if (__builtin_expect(cmd->latency == NULL, 0))
             cmd->latency = latency_create();
         latency_record(cmd->latency, ns);
     }
-    e->stats.commands++;
-    cl->commands++;
+    e->stats.commands += !c.retry;
+    cl->commands += !c.retry;
     if (__builtin_expect(c.failed, 0))
         cmd->failed++;
     e->dirty += c.dirty;
@@ -385,10 +393,14 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
             keyspace_set_now_ms(e->ks, e->now_ms);
     }
     int64_t us = (int64_t)(ns / 1000);
-    if (__builtin_expect(e->options.slowlog_slower_than_us >= 0 && us >= e->options.slowlog_slower_than_us, 0))
+    if (__builtin_expect(e->options.slowlog_slower_than_us >= 0 && us >= e->options.slowlog_slower_than_us, 0) &&
+        answered)
         note_slow(e, cl, &c, us);
-    settle_replies(e, cl);
+    if (__builtin_expect(!waits, 1))
+        settle_replies(e, cl);
     client_note_output(cl);
+    if (__builtin_expect(e->waits.woken_count != 0, 0))
+        block_keys_serve(e);
 }
 
 int engine_apply(struct client *cl, const struct slice *argv, int argc, struct buf *error) {

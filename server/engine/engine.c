@@ -26,6 +26,8 @@ static void on_removed(void *ctx, unsigned db, const struct keyref *key, enum ke
         engine_log_deletion(e, db, key, expired ? e->options.lazy_expire : e->options.lazy_evict);
     if (e->watch_count != 0)
         transaction_touch(e, db, key);
+    if (e->waits.queues != 0)
+        block_keys_note(e, db, key);
     if (e->notify.fn != NULL)
         e->notify.fn(e->notify.ctx, db, key, expired ? NOTIFY_EXPIRED : NOTIFY_EVICTED,
                      expired ? "expired" : "evicted");
@@ -114,6 +116,7 @@ void engine_destroy(struct engine *e) {
     mem_free(e->changed);
     mem_free(e->recent);
     mem_free(e->watch_buckets);
+    block_keys_deinit(e);
     mem_free(e);
 }
 

@@ -125,6 +125,10 @@ struct client *engine_client_by_id(const struct engine *e, uint64_t id);
 /* Calls each() for every connected client; closing one inside is fine. */
 void engine_each_client(struct engine *e, void (*each)(void *arg, struct client *cl), void *arg);
 size_t engine_blocked_clients(const struct engine *e);
+size_t engine_blocked_with_deadline(const struct engine *e);
+/* Keys that clients wait for; those whose waiters are to learn when the key goes. */
+size_t engine_blocking_keys(const struct engine *e);
+size_t engine_blocking_keys_on_gone(const struct engine *e);
 size_t engine_clients_memory(const struct engine *e);
 /* CLIENT PAUSE until a monotonic ms deadline; all: every command, else writes only. Extends, never shortens. */
 void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all);

@@ -71,13 +71,27 @@ struct transaction {
     size_t watched_count, watched_cap;
 };
 
+struct key_wait;
 struct client_block {
-    const struct client_block_ops *ops; /* NULL: paused */
+    const struct client_block_ops *ops; /* NULL: paused, or waits for keys */
     void *state;
+    struct key_wait *keys;           /* NULL: does not wait for keys */
     int64_t deadline_us;             /* monotonic, 0 = none */
     uint64_t timer;                  /* wakes the loop at the deadline */
-    size_t index;                    /* in e->blocked */
+    size_t index;                    /* in e->blocked; who waits for keys is not there */
     struct owned_request *postponed; /* of a paused client */
+};
+
+/* See block_keys.c. */
+struct key_queue;
+struct key_waits {
+    struct key_queue **buckets;
+    size_t mask, queues;
+    size_t gone_queues; /* with waiters that are to learn when the key goes */
+    size_t clients;
+    struct key_queue **woken; /* to be served; NULL where one has gone */
+    size_t woken_count, woken_cap;
+    bool serving;
 };
 
 struct pending_command { /* of call_propagate() */
@@ -159,6 +173,8 @@ struct engine {
     struct watched_key **watch_buckets;
     size_t watch_mask, watch_count, watching_clients;
 
+    struct key_waits waits; /* clients that wait for keys */
+
     /* time */
     int64_t now_ms, now_us, started_us;
     double ns_per_tick;
@@ -208,6 +224,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
 void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cmd, const char *text);
 void engine_count_error(struct engine *e, struct slice text);
 void engine_reply_error(struct client *cl, const char *text);
+/* After a request has been answered: what nobody reads is dropped (CLIENT REPLY), and the mode of the next is set. */
+void engine_settle_replies(struct client *cl);
 bool engine_evict(struct engine *e); /* false: over the limit and nothing may go */
 
 /* ---- propagate.c ---- */
@@ -232,6 +250,23 @@ size_t transaction_memory(const struct client *cl);
 void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc);
 void block_check_all(struct engine *e);
 void block_drop(struct client *cl);
+/* The client goes on: its reply was written, and what it sent meanwhile is worked off in the next batch. */
+void block_resume(struct client *cl);
+
+/* ---- block_keys.c ---- */
+/* A key changed or went, or a whole database (-1: all) did: who waits for it is served once the command is over. */
+void block_keys_note(struct engine *e, unsigned db, const struct keyref *key);
+void block_keys_note_all(struct engine *e, int db);
+/* Serves who waits for what was noted, unless a command runs or writes are not possible now. */
+void block_keys_serve(struct engine *e);
+/* While a request runs again: is this one of the keys it waits for, but not the one that was changed? */
+bool block_keys_hides(const struct call *c, const struct keyref *key);
+/* The request that has just run (again) waits (on). */
+bool block_keys_unfinished(const struct client *cl);
+void block_keys_unblock(struct client *cl, bool with_error);
+void block_keys_leave(struct client *cl);
+size_t block_keys_memory(const struct client *cl);
+void block_keys_deinit(struct engine *e);
 
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);

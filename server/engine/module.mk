@@ -2,6 +2,7 @@ noinst_LIBRARIES += server/engine/libengine.a
 server_engine_libengine_a_SOURCES = \
 	server/engine/batch.c \
 	server/engine/block.c \
+	server/engine/block_keys.c \
 	server/engine/call.c \
 	server/engine/call.h \
 	server/engine/client.c \
@@ -34,6 +35,7 @@ server_engine_libengine_a_SOURCES = \
 
 if HAVE_CMOCKA
 engine_unit_tests = \
+	tests/unit/engine/test_block_keys \
 	tests/unit/engine/test_command \
 	tests/unit/engine/test_hold \
 	tests/unit/engine/test_inflight \
@@ -65,6 +67,10 @@ tests_unit_engine_test_slowlog_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_command_SOURCES = tests/unit/engine/test_command.c tests/support/unit.h
 tests_unit_engine_test_command_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_command_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_block_keys_SOURCES = tests/unit/engine/test_block_keys.c tests/unit/engine/engine_fixture.h \
+	tests/support/unit.h
+tests_unit_engine_test_block_keys_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_block_keys_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_hold_SOURCES = tests/unit/engine/test_hold.c tests/unit/engine/engine_fixture.h tests/support/unit.h
 tests_unit_engine_test_hold_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_hold_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

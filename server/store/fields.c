@@ -400,5 +400,3 @@ static void *type_copy(enum value_encoding encoding, const void *object) {
 
 const struct value_type_ops hash_type_ops = {
     .free = type_free, .effort = type_effort, .memory_bytes = type_memory_bytes, .copy = type_copy};
-const struct value_type_ops set_type_ops = {
-    .free = type_free, .effort = type_effort, .memory_bytes = type_memory_bytes, .copy = type_copy};

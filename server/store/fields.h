@@ -67,6 +67,5 @@ size_t fields_memory_bytes(const struct fields *t);
 void fields_check(const struct fields *t);
 
 extern const struct value_type_ops hash_type_ops;
-extern const struct value_type_ops set_type_ops;
 
 #endif

@@ -10,7 +10,9 @@ server_store_libstore_a_SOURCES = \
 	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
 	server/store/lazyfree.c \
 	server/store/scan.c \
+	server/store/set.c server/store/set.h \
 	server/store/small.c server/store/small.h \
+	server/store/sorted_set.c server/store/sorted_set.h \
 	server/store/stream.c server/store/stream.h server/store/stream_int.h \
 	server/store/stream_group.c \
 	server/store/stream_type.c \
@@ -46,4 +48,8 @@ check_PROGRAMS += tests/unit/store/test_small
 TESTS += tests/unit/store/test_small
 tests_unit_store_test_small_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_small_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_set
+TESTS += tests/unit/store/test_set
+tests_unit_store_test_set_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_set_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
