@@ -89,5 +89,6 @@ void node_register_commands(struct node *n) {
     debug_commands_register(t, &n->debug_hooks);
     string_commands_register(t);
     bitmap_commands_register(t);
+    stream_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);
 }
