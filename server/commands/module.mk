@@ -11,6 +11,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/debug_cmd.c \
 	server/commands/digest.c server/commands/digest.h \
 	server/commands/docs.c server/commands/docs.h \
+	server/commands/hll_cmd.c \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \

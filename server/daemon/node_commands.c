@@ -90,6 +90,7 @@ void node_register_commands(struct node *n) {
     string_commands_register(t);
     bitmap_commands_register(t);
     set_commands_register(t);
+    hll_commands_register(t);
     list_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);
 }
