@@ -19,6 +19,7 @@
 struct command_form;
 
 typedef void value_form_fn(struct command_form *f, struct slice key, const struct entry *e);
+value_form_fn zset_form_write;
 
 value_form_fn value_form_list;
 
@@ -50,5 +51,6 @@ bool form_pieces_end(struct form_pieces *p);
 /* ---- the types ---- */
 
 value_form_fn value_form_set;
+value_form_fn form_write_hash;
 
 #endif

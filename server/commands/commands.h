@@ -23,11 +23,20 @@ void bitmap_commands_register(struct command_table *t);
 /* ---- HyperLogLogs: PFADD PFCOUNT PFMERGE PFDEBUG PFSELFTEST ---- */
 void hll_commands_register(struct command_table *t);
 
+/* ---- hashes ---- */
+void hash_commands_register(struct command_table *t);
+
+/* ---- publish and subscribe: SUBSCRIBE … SPUBLISH, PUBSUB ---- */
+void pubsub_commands_register(struct command_table *t);
+
 /* ---- sets ---- */
 void set_commands_register(struct command_table *t);
 
 /* ---- lists ---- */
 void list_commands_register(struct command_table *t);
+
+/* ---- sorted sets ---- */
+void zset_commands_register(struct command_table *t);
 
 /* ---- keys: DEL … FLUSHALL, SCAN, EXPIRE …, OBJECT, DUMP, RESTORE ---- */
 /* What the generic commands need from the rest of the server. Everything may be NULL, which means the default. */

@@ -66,7 +66,8 @@ static bool take_option(struct call *c, int i, unsigned allowed, struct scan_opt
 bool scan_arg_options(struct call *c, int first, unsigned allowed, struct scan_options *ret_options) {
     *ret_options = (struct scan_options){.every = true, .count = DEFAULT_COUNT, .any_type = true};
     for (int i = first; i < c->argc;) {
-        if (slice_is(c->argv[i], "novalues") && (allowed & SCAN_ALLOWS_NOVALUES)) {
+        if (((allowed & SCAN_ALLOWS_NOVALUES) && slice_is(c->argv[i], "novalues")) ||
+            ((allowed & SCAN_ALLOWS_NOSCORES) && slice_is(c->argv[i], "noscores"))) {
             ret_options->no_values = true;
             i++;
             continue;

@@ -15,11 +15,11 @@ struct scan_options {
     int64_t count;
     bool any_type;
     char type_lower[16]; /* where not any_type; "": a name that no type has */
-    bool no_values;
+    bool no_values; /* NOVALUES, NOSCORES */
 };
 
 /* Options beside MATCH and COUNT. */
-enum { SCAN_ALLOWS_TYPE = 1, SCAN_ALLOWS_NOVALUES = 2 };
+enum { SCAN_ALLOWS_TYPE = 1, SCAN_ALLOWS_NOVALUES = 2, SCAN_ALLOWS_NOSCORES = 4 };
 
 bool scan_arg_cursor(struct call *c, int i, uint64_t *ret_cursor);
 /* From argument `first` to the last. */
