@@ -60,8 +60,9 @@ static bool write_entries(struct command_form *f, struct slice key, const struct
     mem_free(a.argv);
     mem_free(a.digits);
     if (s->length == 0) { /* an empty stream: one entry that goes at once */
-        const struct slice argv[] = {SLICE_LIT("XADD"), key,            SLICE_LIT("MAXLEN"), SLICE_LIT("0"),
-                                     SLICE_LIT("0-1"),  SLICE_LIT("x"), SLICE_LIT("y")};
+        const struct slice argv[] = {
+            SLICE_LIT("XADD"), key,           SLICE_LIT("MAXLEN"), SLICE_LIT("0"), SLICE_LIT("0-1"),
+            SLICE_LIT("x"),    SLICE_LIT("y")};
         ok = form_command(f, argv, sizeof argv / sizeof argv[0]);
     }
     return ok;

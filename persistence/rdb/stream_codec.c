@@ -235,8 +235,8 @@ static int stream_load(struct rdb_reader *r, unsigned rdb_type, const struct rdb
         stream_destroy(s);
         return -1;
     }
-    *ret_value = (struct value){
-        .type = VALUE_STREAM, .encoding = VALUE_ENC_STREAM, .repr = VALUE_REPR_OBJECT, .u.object = s};
+    *ret_value =
+        (struct value){.type = VALUE_STREAM, .encoding = VALUE_ENC_STREAM, .repr = VALUE_REPR_OBJECT, .u.object = s};
     return 0;
 }
 

@@ -20,6 +20,24 @@ void string_commands_register(struct command_table *t);
 /* ---- bitmaps: SETBIT GETBIT BITCOUNT BITPOS BITOP BITFIELD BITFIELD_RO ---- */
 void bitmap_commands_register(struct command_table *t);
 
+/* ---- HyperLogLogs: PFADD PFCOUNT PFMERGE PFDEBUG PFSELFTEST ---- */
+void hll_commands_register(struct command_table *t);
+
+/* ---- hashes ---- */
+void hash_commands_register(struct command_table *t);
+
+/* ---- publish and subscribe: SUBSCRIBE … SPUBLISH, PUBSUB ---- */
+void pubsub_commands_register(struct command_table *t);
+
+/* ---- sets ---- */
+void set_commands_register(struct command_table *t);
+
+/* ---- lists ---- */
+void list_commands_register(struct command_table *t);
+
+/* ---- sorted sets ---- */
+void zset_commands_register(struct command_table *t);
+
 /* ---- streams: XADD … XTRIM ---- */
 void stream_commands_register(struct command_table *t);
 

@@ -7,6 +7,10 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/num.h"
+#include "server/store/list.h"
+#include "server/store/set.h"
+#include "server/store/sorted_set.h"
+#include "server/store/stream.h"
 
 void digest_init(struct digest *d) {
     memset(d->bytes, 0, sizeof d->bytes);
@@ -46,9 +50,65 @@ static void mix_string(struct digest *d, const struct entry *e) {
     digest_mix(d, entry_string(e, scratch));
 }
 
+static int xor_member(void *arg, const struct packed_item *member) {
+    digest_xor_item(arg, member);
+    return 0;
+}
+
+static void mix_set(struct digest *d, const struct entry *e) {
+    const struct collection s = collection_of(NULL, e);
+    (void)set_each(&s, xor_member, d);
+}
+
+static int mix_element(void *arg, const struct packed_item *v) {
+    digest_mix_item(arg, v);
+    return 0;
+}
+
+static void mix_list(struct digest *d, const struct entry *e) {
+    const struct collection l = collection_of(NULL, e);
+    (void)list_each(&l, 0, SIZE_MAX, mix_element, d);
+}
+
+/* One member: its bytes and the text of its score in that order, all members in any order. */
+static int mix_member(void *arg, const struct packed_item *member, double score) {
+    struct digest pair;
+    char text[NUM_DOUBLE_CHARS];
+    digest_init(&pair);
+    digest_mix_item(&pair, member);
+    digest_mix(&pair, slice_of(text, num_format_double(text, score)));
+    digest_xor(arg, slice_of(pair.bytes, sizeof pair.bytes));
+    return 0;
+}
+
+static void mix_zset(struct digest *d, const struct entry *e) {
+    const struct collection z = collection_of(NULL, e);
+    (void)sorted_set_each(&z, 0, sorted_set_count(&z), false, mix_member, d);
+}
+
+static void mix_stream(struct digest *d, const struct entry *e) {
+    struct stream_iter it;
+    struct stream_id id;
+    uint64_t fields;
+    stream_iter_init(&it, entry_object(e), STREAM_ID_MIN, STREAM_ID_MAX, false);
+    while (stream_iter_next(&it, &id, &fields)) {
+        char text[2 * NUM_I64_CHARS];
+        size_t n = num_format_u64(text, id.ms);
+        text[n++] = '.';
+        digest_mix(d, slice_of(text, n + num_format_u64(text + n, id.seq)));
+        for (; fields > 0; fields--) {
+            struct packed_item field, value;
+            stream_iter_field(&it, &field, &value);
+            digest_mix_item(d, &field);
+            digest_mix_item(d, &value);
+        }
+    }
+}
+
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
-    [VALUE_STRING] = mix_string,
+    [VALUE_STRING] = mix_string, [VALUE_HASH] = digest_mix_hash, [VALUE_SET] = mix_set,
+    [VALUE_LIST] = mix_list,     [VALUE_ZSET] = mix_zset,        [VALUE_STREAM] = mix_stream,
 };
 
 /* Numbers of the types in the digest. */

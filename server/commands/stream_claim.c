@@ -166,7 +166,8 @@ static void claim_all(struct claim *k, const struct claim_options *o) {
 static void xclaim_run(struct call *c) {
     struct claim_options o = {0};
     struct claim k = {.c = c, .key = call_key(c, 1), .propagates = call_propagates(c)};
-    if (!stream_find_group(c, &k.s, &k.g) || !parse_min_idle(c, "ERR Invalid min-idle-time argument for XCLAIM", &o.min_idle_ms))
+    if (!stream_find_group(c, &k.s, &k.g) ||
+        !parse_min_idle(c, "ERR Invalid min-idle-time argument for XCLAIM", &o.min_idle_ms))
         return;
     int i = parse_claim_ids(c, &o);
     if (parse_claim_options(c, i, &o)) {
@@ -186,7 +187,8 @@ static bool parse_auto(struct call *c, struct claim_options *o, struct stream_id
     *ret_count = 100;
     o->deliveries = -1;
     o->delivered_ms = call_now_ms(c);
-    if (!parse_min_idle(c, "ERR Invalid min-idle-time argument for XAUTOCLAIM", &o->min_idle_ms) || !stream_arg_start(c, 5, ret_start))
+    if (!parse_min_idle(c, "ERR Invalid min-idle-time argument for XAUTOCLAIM", &o->min_idle_ms) ||
+        !stream_arg_start(c, 5, ret_start))
         return false;
     for (int i = 6; i < c->argc; i++) {
         if (i + 1 < c->argc && slice_is(c->argv[i], "count")) {

@@ -137,8 +137,7 @@ static void xdelex_run(struct call *c) {
     struct stream_effects effects = {.s = s};
     resp_array(c->w, o.count);
     for (size_t i = 0; i < o.count; i++)
-        resp_int(c->w,
-                 stream_contains(s, o.ids[i]) ? (int64_t)delete_entry(s, o.refs, o.ids[i], &effects) : NO_ENTRY);
+        resp_int(c->w, stream_contains(s, o.ids[i]) ? (int64_t)delete_entry(s, o.refs, o.ids[i], &effects) : NO_ENTRY);
     announce(c, &key, &effects);
     stream_effects_deinit(&effects);
     mem_free(o.ids);

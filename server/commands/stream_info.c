@@ -194,8 +194,7 @@ static void consumers_run(struct call *c) {
         resp_bulk(c->w, consumer->name);
         put_int(c, "pending", (int64_t)consumer->pending.used);
         put_int(c, "idle", since(now_ms, consumer->seen_ms));
-        put_int(c, "inactive",
-                consumer->active_ms == STREAM_NEVER ? STREAM_NEVER : since(now_ms, consumer->active_ms));
+        put_int(c, "inactive", consumer->active_ms == STREAM_NEVER ? STREAM_NEVER : since(now_ms, consumer->active_ms));
     }
 }
 

@@ -443,7 +443,8 @@ struct check {
     size_t used, bytes;
 };
 
-static void check_leaf(struct check *k, const struct id_leaf *leaf, struct stream_id low, const struct stream_id *high) {
+static void check_leaf(struct check *k, const struct id_leaf *leaf, struct stream_id low,
+                       const struct stream_id *high) {
     HF_ASSERT(leaf == k->leaf && leaf->used > 0 && leaf->used <= leaf->cap && leaf->cap <= NODE_MAX);
     HF_ASSERT(leaf->next == NULL || leaf->next->prev == leaf);
     for (unsigned i = 0; i < leaf->used; i++) {

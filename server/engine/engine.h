@@ -65,7 +65,7 @@ enum engine_access { ENGINE_ACCESS_NO, ENGINE_ACCESS_YES, ENGINE_ACCESS_LOCAL };
 struct engine_stats {
     uint64_t commands, connections, rejected_connections;
     uint64_t net_in, net_out;
-    uint64_t expired_keys, evicted_keys, keyspace_hits, keyspace_misses;
+    uint64_t expired_keys, expired_fields, evicted_keys, keyspace_hits, keyspace_misses;
     uint64_t evicted_clients, query_limit_closes, output_limit_closes;
     uint64_t error_replies, unexpected_error_replies;
     uint64_t auth_denied;
@@ -110,6 +110,8 @@ struct engine_stats *engine_stats(struct engine *e);
 /* Keyspace notifications: fn is told of every event (class: enum notify_class); NULL turns them off. */
 void engine_set_notify(struct engine *e, void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event), void *ctx);
 void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks);
+/* Whether replicas read the change log: then messages go there, too. */
+void engine_set_replicated(struct engine *e, bool on);
 const char *engine_run_id(const struct engine *e); /* 40 hex digits */
 
 /* ---- clients ---- */

@@ -17,6 +17,8 @@
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
 #include "server/engine/inflight.h"
+#include "server/engine/write_ack.h"
+#include "server/engine/pubsub.h"
 
 #define ENGINE_GROUP_REQUESTS 64
 #define ENGINE_GROUP_ARGS 512
@@ -94,6 +96,12 @@ struct key_waits {
     bool serving;
 };
 
+/* A client was told of a change of the running command, from this place of its output on. */
+struct told {
+    struct client *cl;
+    uint64_t from;
+};
+
 struct pending_command { /* of call_propagate() */
     unsigned db;
     size_t from, len; /* in e->own_bytes */
@@ -115,6 +123,11 @@ struct engine {
     struct slowlog *slowlog;
     struct engine_options options;
     struct collection_limits limits;
+    struct write_ack_terms write_ack;
+    struct write_ack_source ack_source;
+    uint64_t ack_timer; /* 0: not set */
+    int64_t ack_timer_us;
+    uint64_t ack_timeouts;
     struct engine_stats stats;
     struct engine_hooks hooks[ENGINE_HOOKS_MAX];
     int hook_count;
@@ -174,6 +187,14 @@ struct engine {
     size_t watch_mask, watch_count, watching_clients;
 
     struct key_waits waits; /* clients that wait for keys */
+
+    /* messages */
+    struct pubsub *pubsub;
+    size_t pushed;              /* clients with messages that wait for the end of their own reply */
+    struct client *busy_client; /* whose command serves others meanwhile */
+    struct told *told;
+    size_t told_count, told_cap;
+    bool replicated; /* replicas read the change log */
 
     /* time */
     int64_t now_ms, now_us, started_us;
@@ -235,6 +256,9 @@ void engine_log_request(struct engine *e, struct client *cl, const struct call *
 void engine_log_exec_begin(struct engine *e);
 void engine_log_exec_end(struct engine *e);
 void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key, bool lazy);
+/* The same for fields of a hash that the keyspace removed by itself. */
+void engine_log_fields_gone(struct engine *e, unsigned db, const struct keyref *key, const struct slice *fields,
+                            size_t n);
 
 /* ---- transaction.c ---- */
 extern const struct command transaction_commands[];
@@ -252,6 +276,15 @@ void block_check_all(struct engine *e);
 void block_drop(struct client *cl);
 /* The client goes on: its reply was written, and what it sent meanwhile is worked off in the next batch. */
 void block_resume(struct client *cl);
+
+/* ---- pubsub.c ---- */
+struct pubsub *pubsub_create(void);
+void pubsub_destroy(struct pubsub *p);
+void pubsub_free(struct client *cl);
+/* What was pushed to the client while its command ran comes behind the reply. */
+void pubsub_release_pushes(struct client *cl);
+/* What was told of the command that has run is held up to this offset; 0: it changed nothing. */
+void pubsub_hold_told(struct engine *e, uint64_t offset);
 
 /* ---- block_keys.c ---- */
 /* A key changed or went, or a whole database (-1: all) did: who waits for it is served once the command is over. */
@@ -271,6 +304,7 @@ void block_keys_deinit(struct engine *e);
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);
 void engine_register_collection_settings(struct engine *e);
+void engine_register_write_ack_settings(struct engine *e);
 /* Hands the limits to the keyspace, if there is one yet. */
 void engine_apply_limits(struct engine *e);
 /* Tells a new keyspace what the options are, defaults too. */

@@ -25,6 +25,8 @@
  * Invariants (set_check): those of the form; no member twice; members of a table have neither value nor deadline.
  */
 
+/* Room for fewer members is not worth looking for. */
+#define EXPECT_MIN 64
 /* How many buckets of a table a step of a scan looks at for each member that it aims for. */
 #define SCAN_BUCKETS_PER_MEMBER 10
 
@@ -85,17 +87,21 @@ size_t set_count(const struct collection *s) {
     return set_type_ops.count(s->encoding, s->object);
 }
 
-static void replace_object(struct collection *s, enum value_encoding encoding, void *object) {
-    HF_ASSERT(object != NULL);
-    set_type_ops.free(s->encoding, s->object);
-    s->encoding = encoding;
-    s->object = object;
+static int add_to_table(void *arg, const struct packed_item *member) {
+    char digits[NUM_I64_CHARS];
+    (void)fields_add(arg, text_of(member, digits));
+    return 0;
 }
 
+/* A listpack that was loaded unchecked may hold a member twice: the table has it once. */
 static void enlarge(struct collection *s) {
-    struct fields *t = s->encoding == VALUE_ENC_INTSET ? small_intset_enlarge(s->object, s->rules->policy)
-                                                       : small_set_enlarge(s->object, s->rules->policy);
-    replace_object(s, VALUE_ENC_HASHTABLE, t);
+    struct fields *t = fields_create(s->rules->policy);
+    int roomy = fields_try_expect(t, set_count(s));
+    (void)roomy; /* else it grows as it goes */
+    (void)set_each(s, add_to_table, t);
+    set_type_ops.free(s->encoding, s->object);
+    s->encoding = VALUE_ENC_HASHTABLE;
+    s->object = t;
 }
 
 void set_expect(struct collection *s, size_t more) {
@@ -103,7 +109,7 @@ void set_expect(struct collection *s, size_t more) {
     if ((s->encoding == VALUE_ENC_INTSET && more > (size_t)l->set_max_intset_entries) ||
         (s->encoding == VALUE_ENC_LISTPACK && more > (size_t)l->set_max_listpack_entries))
         enlarge(s);
-    if (s->encoding == VALUE_ENC_HASHTABLE) {
+    if (s->encoding == VALUE_ENC_HASHTABLE && more >= EXPECT_MIN) {
         int roomy = fields_try_expect(s->object, more);
         (void)roomy;
     }
@@ -172,7 +178,9 @@ static void add_stranger(struct collection *s, struct slice member) {
         HF_ASSERT(added);
         return;
     }
-    replace_object(s, VALUE_ENC_LISTPACK, lp);
+    intset_destroy(is);
+    s->encoding = VALUE_ENC_LISTPACK;
+    s->object = lp;
     append(s, member);
 }
 

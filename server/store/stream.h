@@ -1,8 +1,8 @@
 /* Streams: entries in listpacks, and the groups of consumers that read them.
  *
  * An entry is an id and pairs of field and value. Entries stand in nodes, listpacks in exactly the layout of the files,
- * in an id tree by the id that each node counts from. A deleted entry leaves a mark in its node, which goes when nothing
- * else is in it. A stream without entries stays a stream.
+ * in an id tree by the id that each node counts from. A deleted entry leaves a mark in its node, which goes when
+ * nothing else is in it. A stream without entries stays a stream.
  *
  * A group has read the stream up to an id; what it handed to a consumer and is not acknowledged is pending, with the
  * group and with the consumer. Pending ids may name entries that are gone.
@@ -81,7 +81,8 @@ static inline struct stream *stream_of(const struct collection *c) {
 /* ---- entries ---- */
 
 /* The id for an entry added now: of the clock, or behind the last one. False where no id is left. */
-bool stream_next_id(const struct stream *s, int64_t now_ms, struct stream_id *ret_id) __attribute__((warn_unused_result));
+bool stream_next_id(const struct stream *s, int64_t now_ms, struct stream_id *ret_id)
+    __attribute__((warn_unused_result));
 /* Adds an entry of `pairs` fields with their values behind the last one; the id is above last_id. -1 where it is too
  * large for a node (nothing changed). */
 int stream_append(struct stream *s, const struct collection_limits *limits, struct stream_id id,
@@ -99,7 +100,7 @@ enum stream_refs {
     STREAM_ACKED    /* an entry goes only where every group has read it and none has it pending */
 };
 struct stream_trim {
-    bool by_id; /* entries below min_id go; else those beyond the max_length newest */
+    bool by_id;       /* entries below min_id go; else those beyond the max_length newest */
     bool approximate; /* only whole nodes */
     enum stream_refs refs;
     uint64_t max_length;

@@ -47,8 +47,8 @@ static void *names_find(const struct stream_names *names, struct slice name) {
     return there ? names->at[i] : NULL;
 }
 
-/* Memory of size bytes, zeroed, with the name as its first member and the name's bytes behind it; NULL where the name is
- * there. */
+/* Memory of size bytes, zeroed, with the name as its first member and the name's bytes behind it; NULL where the name
+ * is there. */
 static void *names_add(struct stream_names *names, struct slice name, size_t size) {
     bool there;
     size_t i = names_place(names, name, &there);
