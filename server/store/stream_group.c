@@ -204,9 +204,10 @@ bool stream_is_referenced(const struct stream *s, struct stream_id id) {
 
 /* ---- progress ---- */
 
-/* Whether a deleted entry may lie at an id or behind it: only the greatest deleted id is known. */
+/* Whether a deleted entry may lie at an id or behind it, among the entries: only the greatest deleted id is known. */
 static bool has_tombstone_from(const struct stream *s, struct stream_id id) {
-    return s->length != 0 && !stream_id_is_zero(s->max_deleted_id) && stream_id_compare(id, s->max_deleted_id) <= 0;
+    return s->length != 0 && !stream_id_is_zero(s->max_deleted_id) &&
+           stream_id_compare(s->first_id, s->max_deleted_id) <= 0 && stream_id_compare(id, s->max_deleted_id) <= 0;
 }
 
 int64_t stream_entries_up_to(const struct stream *s, struct stream_id id) {
