@@ -4,6 +4,7 @@ persistence_aof_libaof_a_SOURCES = \
 	persistence/aof/aof_files.c persistence/aof/aof_life.c \
 	persistence/aof/check.c persistence/aof/check.h \
 	persistence/aof/command_form.c persistence/aof/command_form.h persistence/aof/value_form.h \
+	persistence/aof/hash_form.c \
 	persistence/aof/list_form.c \
 	persistence/aof/loader.c persistence/aof/loader.h \
 	persistence/aof/manifest.c persistence/aof/manifest.h \

@@ -51,5 +51,6 @@ bool form_pieces_end(struct form_pieces *p);
 /* ---- the types ---- */
 
 value_form_fn value_form_set;
+value_form_fn form_write_hash;
 
 #endif

@@ -6,6 +6,7 @@ persistence_rdb_librdb_a_SOURCES = \
 	persistence/rdb/dump.c \
 	persistence/rdb/error.h \
 	persistence/rdb/frame.c persistence/rdb/frame.h \
+	persistence/rdb/hash_codec.c \
 	persistence/rdb/io.h \
 	persistence/rdb/list_codec.c \
 	persistence/rdb/load.c \

@@ -88,6 +88,7 @@ static void mix_zset(struct digest *d, const struct entry *e) {
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
+    [VALUE_HASH] = digest_mix_hash,
     [VALUE_SET] = mix_set,
     [VALUE_LIST] = mix_list,
     [VALUE_ZSET] = mix_zset,

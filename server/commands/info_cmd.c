@@ -177,6 +177,7 @@ static void traffic_fields(struct engine *e, struct buf *out) {
 static void keys_fields(struct engine *e, struct buf *out) {
     const struct engine_stats *s = engine_stats(e);
     info_field_u64(out, "expired_keys", s->expired_keys);
+    info_field_u64(out, "expired_subkeys", s->expired_fields);
     info_field_f2(out, "expired_stale_perc", 0);
     info_field_u64(out, "expired_time_cap_reached_count", s->expire_cap_reached);
     info_field_u64(out, "expire_cycle_cpu_milliseconds", s->expire_ns / 1000000);
@@ -289,8 +290,9 @@ static void keyspace_section(void *ctx, struct buf *out) {
         size_t keys = keyspace_size(ks, db);
         if (keys == 0)
             continue;
-        buf_printf(out, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld\r\n", db, keys, keyspace_deadlines(ks, db),
-                   (long long)keyspace_deadline_mean_ms(ks, db));
+        buf_printf(out, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld,subexpiry=%zu\r\n", db, keys,
+                   keyspace_deadlines(ks, db), (long long)keyspace_deadline_mean_ms(ks, db),
+                   keyspace_timed_hashes(ks, db));
     }
 }
 

@@ -11,6 +11,13 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/debug_cmd.c \
 	server/commands/digest.c server/commands/digest.h \
 	server/commands/docs.c server/commands/docs.h \
+	server/commands/hash_cmd.c server/commands/hash_int.h \
+	server/commands/hash_digest.c \
+	server/commands/hash_ex.c \
+	server/commands/hash_expire.c \
+	server/commands/hash_get.c \
+	server/commands/hash_scan.c \
+	server/commands/hash_set.c \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \

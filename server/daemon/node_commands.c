@@ -89,6 +89,7 @@ void node_register_commands(struct node *n) {
     debug_commands_register(t, &n->debug_hooks);
     string_commands_register(t);
     bitmap_commands_register(t);
+    hash_commands_register(t);
     pubsub_commands_register(t);
     set_commands_register(t);
     list_commands_register(t);

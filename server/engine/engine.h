@@ -65,7 +65,7 @@ enum engine_access { ENGINE_ACCESS_NO, ENGINE_ACCESS_YES, ENGINE_ACCESS_LOCAL };
 struct engine_stats {
     uint64_t commands, connections, rejected_connections;
     uint64_t net_in, net_out;
-    uint64_t expired_keys, evicted_keys, keyspace_hits, keyspace_misses;
+    uint64_t expired_keys, expired_fields, evicted_keys, keyspace_hits, keyspace_misses;
     uint64_t evicted_clients, query_limit_closes, output_limit_closes;
     uint64_t error_replies, unexpected_error_replies;
     uint64_t auth_denied;

@@ -250,6 +250,9 @@ void engine_log_request(struct engine *e, struct client *cl, const struct call *
 void engine_log_exec_begin(struct engine *e);
 void engine_log_exec_end(struct engine *e);
 void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key, bool lazy);
+/* The same for fields of a hash that the keyspace removed by itself. */
+void engine_log_fields_gone(struct engine *e, unsigned db, const struct keyref *key, const struct slice *fields,
+                            size_t n);
 
 /* ---- transaction.c ---- */
 extern const struct command transaction_commands[];

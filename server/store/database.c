@@ -5,6 +5,7 @@
 #include "server/base/clock.h"
 #include "server/base/crc.h"
 #include "server/base/mem.h"
+#include "server/store/hash.h"
 #include "server/store/keyspace_int.h"
 
 /* Databases: made when first written to, kept sorted by number, with an array by number for the first ones. */
@@ -137,7 +138,7 @@ size_t keyspace_table_bytes(const struct keyspace *ks, unsigned db) {
 
 size_t keyspace_deadline_bytes(const struct keyspace *ks, unsigned db) {
     const struct database *d = keyspace_db(ks, db);
-    return d == NULL ? 0 : deadline_bytes(&d->deadlines);
+    return d == NULL ? 0 : deadline_bytes(&d->deadlines) + deadline_bytes(&d->fields);
 }
 
 size_t keyspace_rehash_bytes(const struct keyspace *ks) {
@@ -270,7 +271,7 @@ void keyspace_describe(const struct keyspace *ks, unsigned db, bool full, struct
 struct check_arg {
     const struct keyspace *ks;
     unsigned slot;
-    size_t deadlines;
+    size_t deadlines, timed;
 };
 
 static int check_entry(void *arg, void *item) {
@@ -280,6 +281,22 @@ static int check_entry(void *arg, void *item) {
     struct slice key = entry_key_bytes(e);
     HF_ASSERT(!a->ks->has_slots || crc16_key_slot(key.p, key.n) == a->slot);
     a->deadlines += entry_has_deadline(e);
+    if (entry_type_of(e) == VALUE_HASH) {
+        struct collection h = collection_of(&a->ks->rules, e);
+        hash_check(&h);
+        a->timed += hash_next_deadline_ms(&h) != FIELD_NO_DEADLINE;
+    }
+    return 0;
+}
+
+static int check_timer(void *arg, struct deadline_item *timer) {
+    const struct check_arg *a = arg;
+    const struct entry *e = (const struct entry *)(uintptr_t)timer->own;
+    struct keyref key = keyspace_key(a->ks, entry_key_bytes(e));
+    HF_ASSERT(keyspace_peek(a->ks, a->slot, &key) == e && entry_type_of(e) == VALUE_HASH);
+    struct collection h = collection_of(&a->ks->rules, e);
+    HF_ASSERT(hash_timer(&h) != NULL && *hash_timer(&h) == timer);
+    HF_ASSERT(hash_next_deadline_ms(&h) == timer->deadline_ms);
     return 0;
 }
 
@@ -314,6 +331,9 @@ static void check_database(const struct keyspace *ks, const struct made_database
     HF_ASSERT(arg.deadlines == d->deadlines.used);
     arg.slot = m->number;
     (void)deadline_each(&d->deadlines, check_item, &arg);
+    deadline_check(&d->fields);
+    HF_ASSERT(arg.timed == d->fields.used);
+    (void)deadline_each(&d->fields, check_timer, &arg);
 }
 
 void keyspace_check(const struct keyspace *ks) {

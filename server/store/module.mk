@@ -6,7 +6,9 @@ server_store_libstore_a_SOURCES = \
 	server/store/entry.c server/store/entry.h server/store/entry_int.h \
 	server/store/eviction.c \
 	server/store/expiry.c \
+	server/store/field_expiry.c \
 	server/store/fields.c server/store/fields.h \
+	server/store/hash.c server/store/hash.h \
 	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
 	server/store/lazyfree.c \
 	server/store/list.c server/store/list.h \
@@ -34,6 +36,10 @@ tests_unit_store_test_eviction_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_store_test_keyspace_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_keyspace.c
 tests_unit_store_test_keyspace_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_keyspace_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_sorted_set
+TESTS += tests/unit/store/test_sorted_set
+tests_unit_store_test_sorted_set_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_sorted_set_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/store/test_zset
 TESTS += tests/unit/store/test_zset
 tests_unit_store_test_zset_CPPFLAGS = $(UNIT_CPPFLAGS)

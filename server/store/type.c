@@ -3,7 +3,7 @@
 #include "server/store/type.h"
 
 #include "server/base/assert.h"
-#include "server/store/fields.h"
+#include "server/store/hash.h"
 #include "server/store/list.h"
 #include "server/store/set.h"
 #include "server/store/sorted_set.h"

@@ -187,6 +187,9 @@ class Generator(Kinds):
             del argv[1:]
         else:
             argv.append(argv[-1])
+        # Ranges of bytes have one answer only where the scores are equal.
+        if argv[0].upper() == b"ZADD" and len(argv) > 1 and argv[1].startswith(b"y"):
+            argv[2::2] = [b"0"] * len(argv[2::2])
 
     def comparison_of(self, argv, comparison, mangled=False):
         name = argv[0].upper()
