@@ -43,6 +43,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/persist_cmd.c \
 	server/commands/persist_info.c \
 	server/commands/persist_int.h \
+	server/commands/persist_libraries.c \
 	server/commands/persist_load.c \
 	server/commands/persist_settings.c \
 	server/commands/pubsub_cmd.c \
