@@ -343,7 +343,8 @@ static void note_slow(struct engine *e, struct client *cl, const struct call *c,
                 cl->db, argv, c->redacted != 0 ? argc : c->argc, peer, cl->name ? cl->name : "", cl->user);
 }
 
-/* The reply that began at `from` waits for what the command changed and for what it saw. */
+/* The reply that began at `from` waits for what the command changed and for what it saw, and so does what others were
+ * told of it. */
 static void mark_reply(struct engine *e, struct client *cl, const struct call *c, uint64_t from, uint64_t log_before) {
     uint64_t offset = e->read_offset;
     uint64_t appended = changelog_appended(e->log);
@@ -352,6 +353,8 @@ static void mark_reply(struct engine *e, struct client *cl, const struct call *c
         offset = appended;
     if (offset != 0 && outq_end(&cl->out) != from)
         engine_update_marks(cl, from, offset);
+    if (__builtin_expect(e->told_count != 0, 0))
+        pubsub_hold_told(e, offset);
 }
 
 void engine_execute(struct engine *e, struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc,
@@ -368,6 +371,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     struct call *outer = e->call;
     e->call = &c;
     uint64_t from = 0, log_before = 0;
+    const uint64_t dirty_before = e->dirty;
+    const bool acked = __builtin_expect((e->write_ack.replicas != 0) | (cl->acks != NULL), 0) && !e->in_exec &&
+                       write_ack_applies(cl);
+    if (acked)
+        from = outq_end(&cl->out);
     if (!e->in_exec)
         e->changed_count = 0;
     e->log_active = !e->applying && changelog_is_active(e->log); /* an earlier command may have switched the AOF on */
@@ -410,12 +418,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
         e->call = &c;
         engine_log_request(e, cl, &c, raw);
         e->call = outer;
-        if (!e->in_exec) {
+        if (!e->in_exec)
             mark_reply(e, cl, &c, from, log_before);
-            if (__builtin_expect(e->told_count != 0, 0))
-                pubsub_hold_told(e, changelog_appended(e->log) != log_before ? changelog_appended(e->log) : 0);
-        }
     }
+    if (acked && e->dirty != dirty_before)
+        write_ack_note(cl, from, e->log_active ? changelog_appended(e->log) : UINT64_MAX);
     if (__builtin_expect(ns >= 1000000, 0)) {
         e->now_us = clock_mono_us();
         e->now_ms = clock_wall_ms();

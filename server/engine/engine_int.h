@@ -17,6 +17,7 @@
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
 #include "server/engine/inflight.h"
+#include "server/engine/write_ack.h"
 #include "server/engine/pubsub.h"
 
 #define ENGINE_GROUP_REQUESTS 64
@@ -122,6 +123,11 @@ struct engine {
     struct slowlog *slowlog;
     struct engine_options options;
     struct collection_limits limits;
+    struct write_ack_terms write_ack;
+    struct write_ack_source ack_source;
+    uint64_t ack_timer; /* 0: not set */
+    int64_t ack_timer_us;
+    uint64_t ack_timeouts;
     struct engine_stats stats;
     struct engine_hooks hooks[ENGINE_HOOKS_MAX];
     int hook_count;
@@ -165,7 +171,8 @@ struct engine {
     struct {
         void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event);
         void *ctx;
-    } notify;      /* keyspace notifications, NULL: off */
+        unsigned classes;
+    } notify;      /* keyspace notifications; fn NULL: off */
     /* Keys changed while nothing was held: kept until the log has released them, in case it stops doing so. */
     uint64_t *recent;
     size_t recent_count, recent_cap;
@@ -271,6 +278,10 @@ void block_drop(struct client *cl);
 /* The client goes on: its reply was written, and what it sent meanwhile is worked off in the next batch. */
 void block_resume(struct client *cl);
 
+/* ---- notify.c: the option notify-keyspace-events ---- */
+int notify_set(void *ctx, const struct slice *argv, int argc, bool append, struct buf *error);
+void notify_get(void *ctx, struct buf *out);
+
 /* ---- pubsub.c ---- */
 struct pubsub *pubsub_create(void);
 void pubsub_destroy(struct pubsub *p);
@@ -298,6 +309,7 @@ void block_keys_deinit(struct engine *e);
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);
 void engine_register_collection_settings(struct engine *e);
+void engine_register_write_ack_settings(struct engine *e);
 /* Hands the limits to the keyspace, if there is one yet. */
 void engine_apply_limits(struct engine *e);
 /* Tells a new keyspace what the options are, defaults too. */

@@ -357,11 +357,13 @@ static const struct setting rows[] = {
      .set = set_output_limit,
      .get = get_output_limit,
      .rewrite = rewrite_output_limit},
+    {.name = "notify-keyspace-events", .type = SETTING_SPECIAL, .initial = "", .set = notify_set, .get = notify_get},
 };
 
 void engine_register_settings(struct engine *e) {
     settings_register(e->settings, rows, sizeof rows / sizeof rows[0], &e->options, e);
     engine_register_collection_settings(e);
+    engine_register_write_ack_settings(e);
 }
 
 void engine_apply_to_keyspace(struct engine *e) {
