@@ -375,7 +375,7 @@ SORT = """
 2 exact ZADD nokey XX 1 x ; SORT <nl|nz> BY <nosort|nothing> [LIMIT {index} {index}] [ASC|DESC] [GET {sort_get}]
 1 exact RPUSH nl {values}
 1 exact LTRIM nl 5 40
-1 exact ZADD nz {flat_scored}
+1 exact ZADD nz (0 {item})+
 1 set SORT {skey} BY nosort [GET {sort_get}]
 1 exact ZADD nokey XX 1 x ; SORT {sortable} BY nosort STORE {ldst} ; LRANGE {same} 0 -1
 2 exact ZADD nokey XX 1 x ; SORT_RO {num_list} [LIMIT {index} {index}] [ASC|DESC] [ALPHA]
