@@ -20,6 +20,9 @@ void string_commands_register(struct command_table *t);
 /* ---- bitmaps: SETBIT GETBIT BITCOUNT BITPOS BITOP BITFIELD BITFIELD_RO ---- */
 void bitmap_commands_register(struct command_table *t);
 
+/* ---- HyperLogLogs: PFADD PFCOUNT PFMERGE PFDEBUG PFSELFTEST ---- */
+void hll_commands_register(struct command_table *t);
+
 /* ---- hashes ---- */
 void hash_commands_register(struct command_table *t);
 

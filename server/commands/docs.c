@@ -70,6 +70,8 @@ static const struct command_doc docs[] = {
     {"client|unblock", "Ends the wait of a blocked client.", "O(log N)", "CLIENT UNBLOCK client-id [TIMEOUT | ERROR]",
      NULL},
     {"client|unpause", "Lets paused clients go on.", "O(N)", "CLIENT UNPAUSE", NULL},
+    {"client|write-ack", "Sets how many replicas confirm a write before its reply is sent.", "O(1)",
+     "CLIENT WRITE-ACK <DEFAULT | LOCAL | REPLICAS count [DURABLE]> [TIMEOUT ms]", NULL},
     {"command", "Describes all commands.", "O(N)", "COMMAND", NULL},
     {"command|count", "Counts the commands.", "O(1)", "COMMAND COUNT", NULL},
     {"command|docs", "Documents commands.", "O(N)", "COMMAND DOCS [command-name [command-name ...]]", NULL},

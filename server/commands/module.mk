@@ -18,6 +18,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/hash_get.c \
 	server/commands/hash_scan.c \
 	server/commands/hash_set.c \
+	server/commands/hll_cmd.c \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
@@ -42,6 +43,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/persist_cmd.c \
 	server/commands/persist_info.c \
 	server/commands/persist_int.h \
+	server/commands/persist_libraries.c \
 	server/commands/persist_load.c \
 	server/commands/persist_settings.c \
 	server/commands/pubsub_cmd.c \

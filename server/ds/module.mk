@@ -1,6 +1,8 @@
 noinst_LIBRARIES += server/ds/libds.a
 server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
+	server/ds/hll.c server/ds/hll.h server/ds/hll_int.h \
+	server/ds/hll_registers.c \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \
 	server/ds/lzf.c server/ds/lzf.h \
@@ -37,6 +39,10 @@ tests_unit_ds_test_listpack_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 tests_unit_ds_test_quicklist_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_quicklist_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/ds/test_hll
+TESTS += tests/unit/ds/test_hll
+tests_unit_ds_test_hll_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_hll_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/ds/test_ordered_tree
 TESTS += tests/unit/ds/test_ordered_tree
 tests_unit_ds_test_ordered_tree_CPPFLAGS = $(UNIT_CPPFLAGS)

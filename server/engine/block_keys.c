@@ -50,7 +50,6 @@ struct key_wait {
     struct owned_request *request;
     char *gone_error;
     enum value_type type;
-    enum call_timeout_reply reply;
     bool again;                    /* the request that ran again found nothing */
     const struct key_queue *woken; /* while it runs again: the key it is served by */
     size_t count;
@@ -193,13 +192,6 @@ size_t block_keys_memory(const struct client *cl) {
     return sizeof *w + w->count * sizeof w->waiters[0] + w->request->memory_bytes;
 }
 
-static void reply_null(struct resp_writer *w, enum call_timeout_reply reply) {
-    if (reply == CALL_TIMEOUT_NULL_ARRAY)
-        resp_null_array(w);
-    else
-        resp_null(w);
-}
-
 /* Ends the wait with an error, or without one with the null: the reply tells of keys whose changes may be in flight. */
 static void end_wait(struct client *cl, const char *error) {
     struct engine *e = cl->engine;
@@ -214,7 +206,7 @@ static void end_wait(struct client *cl, const char *error) {
     if (error != NULL)
         engine_reply_error(cl, error);
     else
-        reply_null(&cl->w, w->reply);
+        resp_null_array(&cl->w);
     if (offset != 0 && outq_end(&cl->out) != from)
         engine_update_marks(cl, from, offset);
     block_resume(cl);
@@ -246,7 +238,10 @@ void call_block_on_keys(struct call *c, const struct keyref *keys, size_t n, enu
         return;
     }
     if (call_must_not_block(c)) {
-        reply_null(c->w, reply);
+        if (reply == CALL_TIMEOUT_NULL_ARRAY)
+            resp_null_array(c->w);
+        else
+            resp_null(c->w);
         return;
     }
     struct key_wait *w = mem_calloc(1, sizeof *w + n * sizeof w->waiters[0]);
@@ -254,7 +249,6 @@ void call_block_on_keys(struct call *c, const struct keyref *keys, size_t n, enu
     w->request = owned_request_create(c->cmd, c->argv, c->argc);
     w->gone_error = gone_error != NULL ? mem_strdup(gone_error) : NULL;
     w->type = type;
-    w->reply = reply;
     w->again = true;
     for (size_t i = 0; i < n; i++)
         join(&e->waits, w, &keys[i]);

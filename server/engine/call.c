@@ -214,7 +214,14 @@ static inline enum keyspace_lookup lookup_of(const struct call *c) {
     return __builtin_expect(c->client->flags & CLIENT_NO_TOUCH, 0) ? KEYSPACE_LOOKUP_NOTOUCH : KEYSPACE_LOOKUP_TOUCH;
 }
 
+/* Who runs again for a key sees only this one of the keys it waits for. */
+static inline bool is_hidden(const struct call *c, const struct keyref *key) {
+    return __builtin_expect(c->retry, 0) && block_keys_hides(c, key);
+}
+
 static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how) {
+    if (is_hidden(c, key))
+        return NULL;
     struct entry *e = keyspace_find(c->ks, c->db, key, how);
     note_read(c, c->db, key);
     if (e != NULL)
@@ -238,7 +245,7 @@ struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyre
 }
 
 struct entry *call_find_write(struct call *c, const struct keyref *key) {
-    return call_find_write_db(c, c->db, key);
+    return is_hidden(c, key) ? NULL : call_find_write_db(c, c->db, key);
 }
 
 static bool check_type(struct call *c, struct entry *e, enum value_type type, struct entry **ret_e) {
@@ -250,20 +257,11 @@ static bool check_type(struct call *c, struct entry *e, enum value_type type, st
     return true;
 }
 
-/* Who runs again for a key sees only this one of the keys it waits for. */
-static inline bool is_hidden(const struct call *c, const struct keyref *key) {
-    return __builtin_expect(c->retry, 0) && block_keys_hides(c, key);
-}
-
 bool call_find_read_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e) {
-    if (is_hidden(c, key))
-        return *ret_e = NULL, true;
     return check_type(c, call_find_read(c, key), type, ret_e);
 }
 
 bool call_find_write_type(struct call *c, const struct keyref *key, enum value_type type, struct entry **ret_e) {
-    if (is_hidden(c, key))
-        return *ret_e = NULL, true;
     return check_type(c, call_find_write(c, key), type, ret_e);
 }
 

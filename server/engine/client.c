@@ -80,6 +80,7 @@ void client_free(struct client *cl) {
     resp_parser_deinit(&cl->parser);
     outq_deinit(&cl->out);
     mem_free(cl->marks);
+    write_ack_free(cl);
     mem_free(cl->name);
     mem_free(cl->lib_name);
     mem_free(cl->lib_ver);
@@ -148,7 +149,9 @@ void client_update_reading(struct client *cl) {
     bool on = (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)) == 0;
     if ((cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)) && cl->in_len - cl->in_pos >= ENGINE_WAITING_INPUT_BYTES)
         on = false;
-    if (cl->mark_count > 0 && outq_pending(&cl->out) >= ENGINE_HELD_OUTPUT_BYTES)
+    if ((cl->mark_count > 0 || write_ack_is_waiting(cl)) && outq_pending(&cl->out) >= ENGINE_HELD_OUTPUT_BYTES)
+        on = false;
+    if (write_ack_is_full(cl))
         on = false;
     set_events(cl, on ? cl->watched_events | LOOP_READABLE : cl->watched_events & ~LOOP_READABLE);
 }
@@ -211,6 +214,8 @@ enum write_outcome { WRITE_DONE, WRITE_HELD, WRITE_LATER, WRITE_BLOCKED, WRITE_F
 
 static enum write_outcome write_out(struct client *cl, uint64_t released) {
     uint64_t limit = writable_end(cl, released);
+    if (__builtin_expect(cl->acks != NULL, 0))
+        limit = write_ack_limit(cl, limit);
     size_t total = 0;
     while (cl->out.begin < limit) {
         struct iovec iov[WRITE_IOV];
@@ -228,7 +233,7 @@ static enum write_outcome write_out(struct client *cl, uint64_t released) {
         if (total > WRITE_PER_CYCLE && cl->out.begin < limit)
             return WRITE_LATER;
     }
-    return cl->mark_count > 0 ? WRITE_HELD : WRITE_DONE;
+    return cl->mark_count > 0 || write_ack_is_waiting(cl) ? WRITE_HELD : WRITE_DONE;
 }
 
 struct write_job {
@@ -265,7 +270,7 @@ static void after_write(struct client *cl, bool *keep) {
         break;
     }
     client_check_output_limit(cl);
-    if (cl->mark_count > 0 || !(cl->watched_events & LOOP_READABLE))
+    if (cl->mark_count > 0 || cl->acks != NULL || !(cl->watched_events & LOOP_READABLE))
         client_update_reading(cl);
 }
 
@@ -341,7 +346,7 @@ void client_check_output_limit(struct client *cl) {
 
 size_t client_memory_bytes(const struct client *cl) {
     return sizeof *cl + cl->in_cap + (cl->large ? cl->large->cap : 0) + resp_parser_memory(&cl->parser) +
-           outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
+           outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) + write_ack_memory(cl) + transaction_memory(cl) +
            (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) + pubsub_client_memory(cl) +
            (cl->block && cl->block->keys ? block_keys_memory(cl) : 0) + (cl->name ? strlen(cl->name) + 1 : 0);
 }
@@ -412,6 +417,7 @@ void client_reset(struct client *cl) {
     cl->flags &= ~(uint64_t)(CLIENT_MULTI | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF |
                              CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH |
                              CLIENT_READONLY | CLIENT_ASKING | CLIENT_MONITOR);
+    client_set_write_ack(cl, NULL);
     cl->w.q = &cl->out;
     cl->w.resp = 2;
     cl->db = 0;

@@ -72,6 +72,7 @@ struct client {
     struct outq out;
     struct client_mark *marks; /* (engine) pending marks, oldest first */
     uint32_t mark_head, mark_count, mark_cap;
+    struct client_acks *acks; /* (engine) terms and replies that wait for replicas, NULL: none; see write_ack.h */
 
     /* request (engine) */
     char *in;

@@ -368,6 +368,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     struct call *outer = e->call;
     e->call = &c;
     uint64_t from = 0, log_before = 0;
+    const uint64_t dirty_before = e->dirty;
+    const bool acked = __builtin_expect((e->write_ack.replicas != 0) | (cl->acks != NULL), 0) && !e->in_exec &&
+                       write_ack_applies(cl);
+    if (acked)
+        from = outq_end(&cl->out);
     if (!e->in_exec)
         e->changed_count = 0;
     e->log_active = !e->applying && changelog_is_active(e->log); /* an earlier command may have switched the AOF on */
@@ -416,6 +421,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
                 pubsub_hold_told(e, changelog_appended(e->log) != log_before ? changelog_appended(e->log) : 0);
         }
     }
+    if (acked && e->dirty != dirty_before)
+        write_ack_note(cl, from, e->log_active ? changelog_appended(e->log) : UINT64_MAX);
     if (__builtin_expect(ns >= 1000000, 0)) {
         e->now_us = clock_mono_us();
         e->now_ms = clock_wall_ms();

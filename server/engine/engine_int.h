@@ -17,6 +17,7 @@
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
 #include "server/engine/inflight.h"
+#include "server/engine/write_ack.h"
 #include "server/engine/pubsub.h"
 
 #define ENGINE_GROUP_REQUESTS 64
@@ -122,6 +123,11 @@ struct engine {
     struct slowlog *slowlog;
     struct engine_options options;
     struct collection_limits limits;
+    struct write_ack_terms write_ack;
+    struct write_ack_source ack_source;
+    uint64_t ack_timer; /* 0: not set */
+    int64_t ack_timer_us;
+    uint64_t ack_timeouts;
     struct engine_stats stats;
     struct engine_hooks hooks[ENGINE_HOOKS_MAX];
     int hook_count;
@@ -298,6 +304,7 @@ void block_keys_deinit(struct engine *e);
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);
 void engine_register_collection_settings(struct engine *e);
+void engine_register_write_ack_settings(struct engine *e);
 /* Hands the limits to the keyspace, if there is one yet. */
 void engine_apply_limits(struct engine *e);
 /* Tells a new keyspace what the options are, defaults too. */

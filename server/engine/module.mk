@@ -33,7 +33,9 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/settings_value.c \
 	server/engine/slowlog.c \
 	server/engine/slowlog.h \
-	server/engine/transaction.c
+	server/engine/transaction.c \
+	server/engine/write_ack.c \
+	server/engine/write_ack.h
 
 if HAVE_CMOCKA
 engine_unit_tests = \
@@ -48,7 +50,8 @@ engine_unit_tests = \
 	tests/unit/engine/test_settings \
 	tests/unit/engine/test_settings_rewrite \
 	tests/unit/engine/test_slowlog \
-	tests/unit/engine/test_transaction
+	tests/unit/engine/test_transaction \
+	tests/unit/engine/test_write_ack
 check_PROGRAMS += $(engine_unit_tests)
 TESTS += $(engine_unit_tests)
 tests_unit_engine_test_info_SOURCES = tests/unit/engine/test_info.c tests/support/unit.h
@@ -77,6 +80,9 @@ tests_unit_engine_test_block_keys_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_pubsub_SOURCES = tests/unit/engine/test_pubsub.c tests/unit/engine/engine_fixture.h tests/support/unit.h
 tests_unit_engine_test_pubsub_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_pubsub_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_write_ack_SOURCES = tests/unit/engine/test_write_ack.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_write_ack_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_write_ack_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_hold_SOURCES = tests/unit/engine/test_hold.c tests/unit/engine/engine_fixture.h tests/support/unit.h
 tests_unit_engine_test_hold_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_hold_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
