@@ -2,6 +2,7 @@ noinst_LIBRARIES += server/engine/libengine.a
 server_engine_libengine_a_SOURCES = \
 	server/engine/batch.c \
 	server/engine/block.c \
+	server/engine/follow.c \
 	server/engine/call.c \
 	server/engine/call.h \
 	server/engine/client.c \
