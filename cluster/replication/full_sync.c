@@ -17,12 +17,12 @@
 
 /* One snapshot for all who wait for one.
  *
- * The cut is the end of the log at the moment of the fork; every member gets a cursor there. With a file, the child writes
- * it, and whoever comes while it does so joins: the session keeps a cursor at the cut. When the file is complete each
- * member reads it at its own pace through a descriptor of its own, and the session is over. Without a file, the child
- * writes to a pipe, and the bytes go to all members chunk by chunk: the next chunk is read once everybody has taken the
- * last, so that memory does not grow with a slow member. At the end of the pipe the child's exit status decides whether
- * the mark that ends the snapshot is sent.
+ * The cut is the end of the log at the moment of the fork; every member gets a cursor there. With a file, the child
+ * writes it, and whoever comes while it does so joins: the session keeps a cursor at the cut. When the file is complete
+ * each member reads it at its own pace through a descriptor of its own, and the session is over. Without a file, the
+ * child writes to a pipe, and the bytes go to all members chunk by chunk: the next chunk is read once everybody has
+ * taken the last, so that memory does not grow with a slow member. At the end of the pipe the child's exit status
+ * decides whether the mark that ends the snapshot is sent.
  *
  * done() of the child may come before the end of the pipe was read. */
 

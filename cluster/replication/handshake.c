@@ -108,8 +108,8 @@ static enum handshake_outcome take_psync(struct handshake *h, struct slice line,
         send_words(out, words, 1);
         return HANDSHAKE_OLD;
     }
-    return end(h, line.n > 0 && line.p[0] == '-' ? HANDSHAKE_LATER : HANDSHAKE_FAILED, "the primary answered PSYNC with ",
-               line);
+    return end(h, line.n > 0 && line.p[0] == '-' ? HANDSHAKE_LATER : HANDSHAKE_FAILED,
+               "the primary answered PSYNC with ", line);
 }
 
 static enum handshake_outcome take_pong(struct handshake *h, struct slice line, struct buf *out) {

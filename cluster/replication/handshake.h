@@ -2,8 +2,8 @@
  *
  *     PING → [AUTH] → REPLCONF listening-port → [REPLCONF ip-address] → REPLCONF capa … → PSYNC id offset
  *
- * It is fed the lines that the primary sends and says what to send back. Up to the answer to PING one step waits for the
- * one before; AUTH and REPLCONF go out together, as Redis 7 does it. The order of the answers is the order of the
+ * It is fed the lines that the primary sends and says what to send back. Up to the answer to PING one step waits for
+ * the one before; AUTH and REPLCONF go out together, as Redis 7 does it. The order of the answers is the order of the
  * requests. A REPLCONF that is refused is passed over: old primaries do not know all of them.
  *
  * Ownership: the strings of the options are borrowed for the life of the machine. Thread: any. Nothing fails.

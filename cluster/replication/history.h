@@ -1,9 +1,9 @@
 /* Histories: may a replica go on where it stopped, and what does it ask for?
  *
- * A history is a replication id with the offsets written under it; a node knows its current one and, after a promotion or
- * an unclean stop, the one before with the last offset that both share (struct changelog_history). Offsets here are those
- * of the change log: the number of bytes that lie before. On the wire the first byte that is wanted is counted from 1, so
- * a node that stands at offset n asks for n + 1.
+ * A history is a replication id with the offsets written under it; a node knows its current one and, after a promotion
+ * or an unclean stop, the one before with the last offset that both share (struct changelog_history). Offsets here are
+ * those of the change log: the number of bytes that lie before. On the wire the first byte that is wanted is counted
+ * from 1, so a node that stands at offset n asks for n + 1.
  *
  * Pure. Thread: any. Nothing fails.
  */
@@ -40,8 +40,8 @@ enum resync_verdict resync_decide(const struct resync_offer *offer, struct slice
 /* The reason, for the log: "the replica asks for …". */
 const char *resync_verdict_text(enum resync_verdict v);
 
-/* What a node at this offset asks a primary for: the id to name. Right after a change of ids, with nothing written since,
- * that is the previous one, because the primary may well know it alone. */
+/* What a node at this offset asks a primary for: the id to name. Right after a change of ids, with nothing written
+ * since, that is the previous one, because the primary may well know it alone. */
 const char *resync_id_to_ask(const struct changelog_history *h, uint64_t offset);
 
 #endif

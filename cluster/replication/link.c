@@ -18,9 +18,9 @@
  *                                  └FULL→ HEADER → TRANSFER → LOADING → STREAM
  *                                                └───────────→ LOADING (from the wire)
  *
- * Whatever fails leads back to WAITS, and from there to the next attempt a second later. Bytes are read into one buffer and
- * taken from its front by whoever the state says. While the node is busy inside a command, and while the AOF is too far
- * behind, nothing is read from the stream: the primary's socket fills up, which is the flow control there is. */
+ * Whatever fails leads back to WAITS, and from there to the next attempt a second later. Bytes are read into one buffer
+ * and taken from its front by whoever the state says. While the node is busy inside a command, and while the AOF is too
+ * far behind, nothing is read from the stream: the primary's socket fills up, which is the flow control there is. */
 
 #define READ_BYTES (64 * 1024)
 #define STREAM_READ_BYTES (1024 * 1024)

@@ -10,13 +10,13 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 
-/* The primary's stream: requests are cut out of the buffer and executed; the bytes of a group enter the log with its last
- * request.
+/* The primary's stream: requests are cut out of the buffer and executed; the bytes of a group enter the log with its
+ * last request.
  *
  *   in:  | group_from … parsed | rest
  *
- * A group is a request, or MULTI with all up to EXEC. Nothing of a group is in the log before all of it is here, so a link
- * that breaks inside a transaction leaves the offset before its MULTI, and the primary sends it again. */
+ * A group is a request, or MULTI with all up to EXEC. Nothing of a group is in the log before all of it is here, so a
+ * link that breaks inside a transaction leaves the offset before its MULTI, and the primary sends it again. */
 
 #define ARGV_STORE 64
 #define BULK_BYTES_MAX (INT64_C(1) << 40) /* memory grows with what arrives, not with what is announced */

@@ -14,8 +14,9 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 
-/* A full sync, on the replica's side: the snapshot goes to a file and is loaded from there, or is loaded as it comes. Which
- * one `repl-diskless-load` says. Loading is done between two cycles of the loop, with cycles inside that serve clients. */
+/* A full sync, on the replica's side: the snapshot goes to a file and is loaded from there, or is loaded as it comes.
+ * Which one `repl-diskless-load` says. Loading is done between two cycles of the loop, with cycles inside that serve
+ * clients. */
 
 #define SYNC_EVERY_BYTES (8 * 1024 * 1024)
 #define WIRE_READ_BYTES (256 * 1024)
@@ -91,8 +92,10 @@ static void begin_transfer(struct replication *r) {
 
 static void fail_write(struct replication *r, int error) {
     char text[160];
-    snprintf(text, sizeof text, "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA "
-             "synchronization: %s", strerror(error < 0 ? -error : error));
+    snprintf(text, sizeof text,
+             "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA "
+             "synchronization: %s",
+             strerror(error < 0 ? -error : error));
     link_close(r, text);
 }
 

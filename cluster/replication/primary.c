@@ -19,8 +19,9 @@
  *              └PSYNC→ WAITS → MAKING → SENDING → ONLINE              the snapshot goes through a file
  *                            └────────→ SENDING → LOADS ─ACK→ ONLINE  it is sent while it is made
  *
- * From FULLRESYNC or CONTINUE on its cursor keeps what is appended. A stream that follows a snapshot without a length waits
- * for the replica's first acknowledgement: it finds the end of the snapshot by a mark that must be the last it has read.
+ * From FULLRESYNC or CONTINUE on its cursor keeps what is appended. A stream that follows a snapshot without a length
+ * waits for the replica's first acknowledgement: it finds the end of the snapshot by a mark that must be the last it
+ * has read.
  *
  * Invariants: ONLINE has a cursor; SENDING and MAKING belong to a session or have a file; INTRODUCES and WAITS have
  * neither. */
@@ -82,8 +83,10 @@ static void source_closed(void *ctx) {
     memmove(&r->replicas[i], &r->replicas[i + 1], (r->replica_count - i - 1) * sizeof *r->replicas);
     r->replica_count--;
     mem_free(p);
-    if (replicas_attached(r) == 0)
+    if (replicas_attached(r) == 0) {
         r->no_replicas_since_us = clock_mono_us();
+        engine_set_replicated(r->engine, false);
+    }
 }
 
 const struct client_source replica_source = {
@@ -212,8 +215,6 @@ static void take_ack(struct call *c, struct replica *p) {
     p->acked_us = engine_now_us(p->r->engine);
     if (p->state == REPLICA_LOADS)
         replica_online(p);
-    if (p->r->ack_observer != NULL)
-        p->r->ack_observer(p->r->ack_observer_ctx);
 }
 
 static bool take_filter(struct call *c, struct replica *p, struct slice words) {
@@ -317,6 +318,7 @@ static void become_replica(struct replica *p) {
     if (conn_set_nodelay(cl->conn, !p->r->options.disable_tcp_nodelay) < 0)
         log_debug("TCP_NODELAY of a replica could not be set");
     p->waits_since_us = p->acked_us = clock_mono_us();
+    engine_set_replicated(p->r->engine, true);
 }
 
 static bool try_continue(struct call *c, struct replica *p) {
@@ -416,6 +418,8 @@ static void keep_alive(struct replica *p) {
 
 static bool is_silent(const struct replica *p, int64_t now) {
     int64_t limit_us = p->r->options.timeout_s * 1000000;
+    if (now - p->client->last_active_us <= limit_us)
+        return false; /* any byte is a sign of life: while it loads it sends empty lines */
     switch (p->state) {
     case REPLICA_ONLINE:
         return !p->speaks_sync && now - p->acked_us > limit_us;

@@ -9,6 +9,7 @@
 #include "server/base/clock.h"
 #include "server/base/logging.h"
 #include "server/base/mem.h"
+#include "server/engine/write_ack.h"
 
 /* Life and cycle. */
 
@@ -49,10 +50,20 @@ void replication_destroy(struct replication *r) {
     mem_free(r);
 }
 
+static size_t confirmed(void *ctx, uint64_t offset, bool durable) {
+    return replication_acked(ctx, offset, durable);
+}
+
+static void ask(void *ctx) {
+    replication_ask_acks(ctx);
+}
+
 void replication_register(struct replication *r) {
     replication_register_settings(r);
     replication_register_commands(r);
     replication_register_info(r);
+    const struct write_ack_source source = {.ctx = r, .confirmed = confirmed, .ask = ask};
+    engine_set_write_ack_source(r->engine, &source);
 }
 
 static int64_t cron(struct loop *loop, uint64_t id, void *arg) {
@@ -141,9 +152,4 @@ size_t replication_lagging(const struct replication *r) {
              p->acked < changelog_sealed(r->log);
     }
     return n;
-}
-
-void replication_set_ack_observer(struct replication *r, void (*fn)(void *ctx), void *ctx) {
-    r->ack_observer = fn;
-    r->ack_observer_ctx = ctx;
 }

@@ -1,9 +1,9 @@
 /* Replication: this node as a primary with replicas, and as a replica of another node. PSYNC2, as Redis 7.0 speaks it.
  *
- * There is one stream, the change log (server/log/changelog.h). A primary's replicas are engine clients whose output is a
- * cursor on it (struct client_source); the backlog is one more cursor. A replica executes its primary's bytes and appends
- * them verbatim, so that ids and offsets mean the same on every node of a chain, and its own replicas, its AOF and its
- * backlog are again cursors.
+ * There is one stream, the change log (server/log/changelog.h). A primary's replicas are engine clients whose output is
+ * a cursor on it (struct client_source); the backlog is one more cursor. A replica executes its primary's bytes and
+ * appends them verbatim, so that ids and offsets mean the same on every node of a chain, and its own replicas, its AOF
+ * and its backlog are again cursors.
  *
  *   history.h    which history may be continued, and what to ask for        pure
  *   handshake.h  the replica's half of the handshake                        pure
@@ -41,9 +41,9 @@ struct replication_adoption {
     /* The history and the offset that it stands for. NULL: none (the primary is too old to have one). */
     const char *id;
     uint64_t offset;
-    bool beside;         /* the old data stay until the new are complete (repl-diskless-load swapdb) */
-    bool serve;          /* … and are served meanwhile: they are of the same history */
-    bool lazy_flush;     /* replica-lazy-flush */
+    bool beside;     /* the old data stay until the new are complete (repl-diskless-load swapdb) */
+    bool serve;      /* … and are served meanwhile: they are of the same history */
+    bool lazy_flush; /* replica-lazy-flush */
     /* Called once the change log is to begin anew: no cursor of this layer may be left. */
     void (*let_go)(void *arg);
     void *let_go_arg;
@@ -88,7 +88,8 @@ struct replication_origin {
 };
 /* Once the data set is loaded and before clients are served: takes up the role that the configuration gives. */
 void replication_start(struct replication *r, const struct replication_origin *origin);
-/* Each cycle, behind persistence and before the engine writes: hands the log on. */
+/* Each cycle, before persistence writes the log and the engine its clients: what it appends is to go out with the rest.
+ */
 void replication_before_sleep(struct replication *r);
 /* Links to replicas are flushed by the engine at exit; this closes the one to our primary. */
 void replication_stop(struct replication *r);
@@ -102,7 +103,5 @@ size_t replication_acked(const struct replication *r, uint64_t offset, bool dura
 void replication_ask_acks(struct replication *r);
 /* Replicas that are online and have not acknowledged the log's end. */
 size_t replication_lagging(const struct replication *r);
-/* Told on the loop's thread whenever a replica has acknowledged something: write-ack moves its prefix. NULL: nobody. */
-void replication_set_ack_observer(struct replication *r, void (*fn)(void *ctx), void *ctx);
 
 #endif

@@ -83,9 +83,14 @@ static void role_primary(struct call *c, const struct replication *r) {
 
 static void cmd_role(struct call *c) {
     static const char *const states[] = {
-        [LINK_OFF] = "none",      [LINK_WAITS] = "connect",  [LINK_CONNECTING] = "connecting",
-        [LINK_HANDSHAKE] = "handshake", [LINK_HEADER] = "sync", [LINK_TRANSFER] = "sync",
-        [LINK_LOADING] = "sync",  [LINK_STREAM] = "connected",
+        [LINK_OFF] = "none",
+        [LINK_WAITS] = "connect",
+        [LINK_CONNECTING] = "connecting",
+        [LINK_HANDSHAKE] = "handshake",
+        [LINK_HEADER] = "sync",
+        [LINK_TRANSFER] = "sync",
+        [LINK_LOADING] = "sync",
+        [LINK_STREAM] = "connected",
     };
     const struct replication *r = call_context(c);
     if (!r->is_replica) {

@@ -115,8 +115,6 @@ struct replication {
     uint64_t fed; /* end of the log when the replicas were last woken */
     int64_t no_replicas_since_us, ping_us;
     bool ask_acks;
-    void (*ack_observer)(void *ctx);
-    void *ack_observer_ctx;
     uint64_t full_syncs, partial_ok, partial_refused;
     uint64_t net_in;
 
@@ -128,7 +126,7 @@ struct replication {
 
 /* ---- primary.c ---- */
 extern const struct client_source replica_source;
-struct replica *replica_of(const struct client *cl); /* NULL: it never sent REPLCONF or PSYNC */
+struct replica *replica_of(const struct client *cl);                         /* NULL: it never sent REPLCONF or PSYNC */
 void replica_describe(const struct replica *p, char *dst, size_t dst_bytes); /* "127.0.0.1:6380" */
 void replica_ip(const struct replica *p, char *dst, size_t dst_bytes);
 /* Closes its connection; no longer counted from now on. */

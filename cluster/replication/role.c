@@ -12,10 +12,10 @@
 
 /* Primary or replica, and the way from one to the other.
  *
- * To a replica: what this node wrote stays its history, and it asks to continue it: where the new primary was a replica of
- * ours, it may have all of it. To a primary: a new replication id begins; the old one stays valid up to here, so that the
- * other replicas of the old primary can follow us without a snapshot. Sub-replicas are disconnected then, because they
- * learn the id when they ask. */
+ * To a replica: what this node wrote stays its history, and it asks to continue it: where the new primary was a replica
+ * of ours, it may have all of it. To a primary: a new replication id begins; the old one stays valid up to here, so
+ * that the other replicas of the old primary can follow us without a snapshot. Sub-replicas are disconnected then,
+ * because they learn the id when they ask. */
 
 static const char *guard(void *ctx, const struct client *cl, const struct command_entry *cmd) {
     const struct replication *r = ctx;
@@ -84,8 +84,8 @@ void role_lead(struct replication *r) {
     h.id2_offset = (int64_t)changelog_sealed(r->log);
     rng_hex_id(h.id, CHANGELOG_ID_CHARS / 2);
     changelog_set_history(r->log, &h);
-    log_notice("Setting secondary replication ID to %s, valid up to offset: %" PRId64 ". New replication ID is %s", h.id2,
-               h.id2_offset + 1, h.id);
+    log_notice("Setting secondary replication ID to %s, valid up to offset: %" PRId64 ". New replication ID is %s",
+               h.id2, h.id2_offset + 1, h.id);
     replicas_disconnect(r, "this node is a primary now and has a new replication id");
     changelog_set_verbatim(r->log, false);
     changelog_set_db(r->log, -1);

@@ -32,9 +32,9 @@ void transfer_begin(struct transfer *t);
 /* Takes a line without its line end. 0 (also for an empty one: has_header says whether that was it), or -1 with the
  * reason. */
 int transfer_header(struct transfer *t, struct slice line) __attribute__((warn_unused_result));
-/* Looks at the n bytes that are next on the wire. The first *ret_payload of them are payload; *ret_used ≥ *ret_payload is
- * how many are done with (the mark, too). What is left stays for the next call with more bytes behind it, up to 39 bytes,
- * or belongs to the stream when t->done is set. */
+/* Looks at the n bytes that are next on the wire. The first *ret_payload of them are payload; *ret_used ≥ *ret_payload
+ * is how many are done with (the mark, too). What is left stays for the next call with more bytes behind it, up to 39
+ * bytes, or belongs to the stream when t->done is set. */
 void transfer_take(struct transfer *t, const char *p, size_t n, size_t *ret_payload, size_t *ret_used);
 
 #endif

@@ -93,6 +93,10 @@ static void write_string(struct command_form *f, struct slice key, const struct 
 
 static value_form_fn *const forms[VALUE_TYPES] = {
     [VALUE_STRING] = write_string,
+    [VALUE_HASH] = form_write_hash,
+    [VALUE_SET] = value_form_set,
+    [VALUE_LIST] = value_form_list,
+    [VALUE_ZSET] = zset_form_write,
 };
 
 static int write_entry(void *arg, const struct entry *e) {

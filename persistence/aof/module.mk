@@ -4,9 +4,13 @@ persistence_aof_libaof_a_SOURCES = \
 	persistence/aof/aof_files.c persistence/aof/aof_life.c \
 	persistence/aof/check.c persistence/aof/check.h \
 	persistence/aof/command_form.c persistence/aof/command_form.h persistence/aof/value_form.h \
+	persistence/aof/hash_form.c \
+	persistence/aof/list_form.c \
 	persistence/aof/loader.c persistence/aof/loader.h \
 	persistence/aof/manifest.c persistence/aof/manifest.h \
-	persistence/aof/writer.c persistence/aof/writer.h
+	persistence/aof/set_form.c \
+	persistence/aof/writer.c persistence/aof/writer.h \
+	persistence/aof/zset_form.c
 
 if HAVE_CMOCKA
 AOF_TESTS = tests/unit/aof/test_aof_sim tests/unit/aof/test_aof_damage tests/unit/aof/test_aof_files tests/unit/aof/test_manifest

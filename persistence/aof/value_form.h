@@ -19,6 +19,9 @@
 struct command_form;
 
 typedef void value_form_fn(struct command_form *f, struct slice key, const struct entry *e);
+value_form_fn zset_form_write;
+
+value_form_fn value_form_list;
 
 /* One whole command. False when the writing failed. */
 bool form_command(struct command_form *f, const struct slice *argv, int argc);
@@ -44,5 +47,10 @@ void form_pieces_fix(struct form_pieces *p, struct slice s);
 bool form_pieces_add(struct form_pieces *p, const struct packed_item *item);
 bool form_pieces_flush(struct form_pieces *p);
 bool form_pieces_end(struct form_pieces *p);
+
+/* ---- the types ---- */
+
+value_form_fn value_form_set;
+value_form_fn form_write_hash;
 
 #endif

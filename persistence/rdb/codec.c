@@ -7,6 +7,10 @@
 
 static const struct rdb_value_codec *const codecs[VALUE_TYPES] = {
     [VALUE_STRING] = &rdb_string_codec,
+    [VALUE_HASH] = &rdb_hash_codec,
+    [VALUE_SET] = &rdb_set_codec,
+    [VALUE_LIST] = &rdb_list_codec,
+    [VALUE_ZSET] = &rdb_zset_codec,
 };
 
 static const char *const type_names[RDB_TYPES] = {

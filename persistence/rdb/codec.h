@@ -67,12 +67,22 @@ struct rdb_value_codec {
     /* Reads a value: 0 and an owned or borrowed value (bytes stay until the next call on r); 1 where it is a collection
      * without elements, to be skipped; -1 with r's error set. */
     int (*load)(struct rdb_reader *r, unsigned rdb_type, const struct rdb_load_context *with, struct value *ret_value);
+    /* NULL, or writes what the types of versions under min_version do not hold of e, as aux records of the name
+     * RDB_NOTE_NAME that stand before its key; the value itself is saved without it then. */
+    void (*annotate)(struct rdb_writer *w, const struct entry *e);
+    /* Applies the values of these records, joined, to the value that was loaded. NULL or what is wrong. */
+    const char *(*take_notes)(const struct collection_rules *rules, struct slice notes, struct value *inout_value);
 };
+#define RDB_NOTE_NAME "hf-note"
 
 /* NULL where this build has no codec. */
 const struct rdb_value_codec *rdb_codec_for_value(enum value_type type);
 const struct rdb_value_codec *rdb_codec_for_rdb_type(unsigned rdb_type);
 
 extern const struct rdb_value_codec rdb_string_codec;
+extern const struct rdb_value_codec rdb_hash_codec;
+extern const struct rdb_value_codec rdb_set_codec;
+extern const struct rdb_value_codec rdb_list_codec;
+extern const struct rdb_value_codec rdb_zset_codec;
 
 #endif

@@ -23,6 +23,7 @@
 #include "server/base/mem.h"
 #include "server/base/num.h"
 #include "server/ds/lzf.h"
+#include "server/store/hash.h"
 
 #define BATCH 32
 #define ARENA_BYTES 32768
@@ -50,6 +51,7 @@ struct load {
     struct rdb_stream stream;
     unsigned db;
     uint64_t yielded; /* offset of the last yield */
+    struct buf notes; /* for the next key, see codec.h */
     unsigned batched;
     size_t arena_used;
     struct pending batch[BATCH];
@@ -273,9 +275,15 @@ static void take_text(char *dst, size_t cap, struct slice s) {
     dst[n] = '\0';
 }
 
-static void take_aux(struct load *l, struct slice name, struct slice value) {
+static int take_aux(struct load *l, struct slice name, struct slice value) {
     struct rdb_load_result *res = l->result;
     int64_t v = 0;
+    if (slice_eq(name, SLICE_LIT(RDB_NOTE_NAME))) {
+        if (buf_try_reserve(&l->notes, value.n) != 0)
+            return rdb_reader_fail(l->r, RDB_ERR_FORMAT, "no memory for the notes of a key");
+        buf_append_slice(&l->notes, value);
+        return 0;
+    }
     bool number = num_parse_i64(value, &v) == 0;
     if (slice_eq(name, SLICE_LIT("repl-id"))) {
         if (value.n == sizeof res->repl_id - 1)
@@ -297,6 +305,7 @@ static void take_aux(struct load *l, struct slice name, struct slice value) {
     }
     if (l->o->aux != NULL)
         l->o->aux(l->o->aux_arg, name, value);
+    return 0;
 }
 
 static int load_function(struct load *l, const struct rdb_record *rec) {
@@ -311,6 +320,34 @@ static int load_function(struct load *l, const struct rdb_record *rec) {
                                   why != NULL ? why : "it was refused");
     l->result->functions++;
     return 0;
+}
+
+static int take_notes(struct load *l, const struct rdb_value_codec *codec, const struct rdb_record *rec,
+                      struct value *inout_value) {
+    const char *why = "it is of no type that notes are for";
+    if (codec->take_notes != NULL)
+        why = codec->take_notes(keyspace_rules(l->ks), buf_slice(&l->notes), inout_value);
+    buf_clear(&l->notes);
+    if (why == NULL)
+        return 0;
+    value_free(*inout_value);
+    return rdb_reader_fail_at(l->r, rec->offset, RDB_ERR_FORMAT, "the notes for a key do not match it: %s", why);
+}
+
+static void forget_field(void *arg, struct slice field) {
+    (void)arg;
+    (void)field;
+}
+
+/* Drops due fields where due keys are dropped. True when none is left. */
+static bool fields_expired(const struct load *l, const struct value *v) {
+    if (!l->o->skip_expired || v->type != VALUE_HASH)
+        return false;
+    struct collection h = {.encoding = v->encoding, .object = v->u.object};
+    if (hash_is_over(&h, l->o->now_ms))
+        return true;
+    hash_remove_due(&h, l->o->now_ms, SIZE_MAX, forget_field, NULL);
+    return false;
 }
 
 static int load_key(struct load *l, const struct rdb_record *rec) {
@@ -329,10 +366,13 @@ static int load_key(struct load *l, const struct rdb_record *rec) {
     if (got < 0)
         return -1;
     if (got > 0) {
+        buf_clear(&l->notes);
         l->result->keys_empty++;
         return 0;
     }
-    if (is_expired(l, p.deadline_ms)) {
+    if (l->notes.len != 0 && take_notes(l, codec, rec, &p.value) != 0)
+        return -1;
+    if (is_expired(l, p.deadline_ms) || fields_expired(l, &p.value)) {
         value_free(p.value);
         l->result->keys_expired++;
         return 0;
@@ -359,12 +399,13 @@ static int load_record(struct load *l) {
     struct rdb_record rec;
     if (rdb_stream_next(l->r, &l->stream, &rec) != 0)
         return -1;
+    if (l->notes.len != 0 && rec.kind != RDB_RECORD_KEY && rec.kind != RDB_OP_AUX)
+        return rdb_reader_fail_at(l->r, rec.offset, RDB_ERR_FORMAT, "there are notes for a key, but no key follows");
     switch (rec.kind) {
     case RDB_RECORD_KEY:
         return load_key(l, &rec);
     case RDB_OP_AUX:
-        take_aux(l, rec.name, rec.value);
-        return 0;
+        return take_aux(l, rec.name, rec.value);
     case RDB_OP_SELECTDB:
         if (rec.n[0] >= keyspace_databases(l->ks))
             return rdb_reader_fail_at(l->r, rec.offset, RDB_ERR_FORMAT,
@@ -386,7 +427,7 @@ static int load_record(struct load *l) {
 
 static int load_records(struct load *l) {
     for (;;) {
-        while (l->batched < BATCH && fast_record(l))
+        while (l->batched < BATCH && l->notes.len == 0 && fast_record(l))
             ;
         bool full = l->batched == BATCH;
         if (add_batch(l) != 0 || yield(l) != 0)
@@ -409,6 +450,7 @@ int rdb_load(struct rdb_reader *r, struct keyspace *ks, const struct rdb_load_op
     l->result = ret_result;
     l->db = 0;
     l->yielded = 0;
+    buf_init(&l->notes);
     l->batched = 0;
     l->arena_used = 0;
     int err = rdb_stream_begin(r, o->checksum, &l->stream);
@@ -422,6 +464,7 @@ int rdb_load(struct rdb_reader *r, struct keyspace *ks, const struct rdb_load_op
     ret_result->bytes = rdb_reader_offset(r);
     if (err == 0 && !o->trailing && !rdb_reader_is_drained(r))
         err = rdb_reader_fail(r, RDB_ERR_FORMAT, "there are bytes behind the end of the snapshot");
+    buf_deinit(&l->notes);
     mem_free(l);
     *ret_error = r->error;
     return err;

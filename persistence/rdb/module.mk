@@ -6,15 +6,19 @@ persistence_rdb_librdb_a_SOURCES = \
 	persistence/rdb/dump.c \
 	persistence/rdb/error.h \
 	persistence/rdb/frame.c persistence/rdb/frame.h \
+	persistence/rdb/hash_codec.c \
 	persistence/rdb/io.h \
+	persistence/rdb/list_codec.c \
 	persistence/rdb/load.c \
 	persistence/rdb/rdb.h \
 	persistence/rdb/reader.c \
 	persistence/rdb/record.c persistence/rdb/record.h \
 	persistence/rdb/save.c \
+	persistence/rdb/set_codec.c \
 	persistence/rdb/string_codec.c \
 	persistence/rdb/walk.c persistence/rdb/walk.h \
-	persistence/rdb/writer.c
+	persistence/rdb/writer.c \
+	persistence/rdb/zset_codec.c
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/rdb/test_rdb tests/unit/rdb/test_walk

@@ -172,10 +172,12 @@ static int save_entry(struct save *s, const struct entry *e) {
     if (codec == NULL)
         return save_fail_key(s, e, 0);
     unsigned needed = codec->min_version(e);
-    if (needed > s->o->version)
+    if (needed > s->o->version && codec->annotate == NULL)
         return save_fail_key(s, e, needed);
     if (s->o->checksum && rdb_writer_offset(s->w) - s->mark >= RDB_MARK_EVERY_BYTES)
         write_mark(s);
+    if (needed > s->o->version)
+        codec->annotate(s->w, e);
     write_attributes(s, e);
     rdb_write_byte(s->w, codec->wire_type(e, s->o->version));
     rdb_write_string(s->w, entry_key(e), s->o->compress);

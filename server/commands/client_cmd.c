@@ -10,6 +10,7 @@
 #include "server/commands/rows.h"
 #include "server/engine/call.h"
 #include "server/engine/engine.h"
+#include "server/engine/write_ack.h"
 #include "server/net/conn.h"
 
 #define BAD_NAME "ERR Client names cannot contain spaces, newlines or special characters."
@@ -360,6 +361,27 @@ static void no_touch_run(struct call *c) {
     resp_ok(c->w);
 }
 
+/* CLIENT WRITE-ACK DEFAULT | LOCAL | REPLICAS <count> [DURABLE] [TIMEOUT <ms>] */
+static void write_ack_run(struct call *c) {
+    int argc = c->argc - 2;
+    struct write_ack_terms terms = client_write_ack(c->client);
+    if (argc >= 4 && slice_is(c->argv[c->argc - 2], "timeout")) {
+        if (!call_arg_i64_range(c, c->argc - 1, 0, INT32_MAX, "ERR timeout is not an integer or out of range",
+                                &terms.timeout_ms))
+            return;
+        argc -= 2;
+    }
+    if (argc == 1 && slice_is(c->argv[2], "default")) {
+        client_set_write_ack(c->client, NULL);
+    } else if (write_ack_parse(c->argv + 2, argc, &terms) == 0) {
+        client_set_write_ack(c->client, &terms);
+    } else {
+        call_error_syntax(c);
+        return;
+    }
+    resp_ok(c->w);
+}
+
 /* ---- tracking: there is none, and the questions about it are answered so ---- */
 
 static void tracking_run(struct call *c) {
@@ -435,6 +457,8 @@ static void help_run(struct call *c) {
         "    End the wait of a blocked client.",
         "UNPAUSE",
         "    End a pause.",
+        "WRITE-ACK (DEFAULT|LOCAL|REPLICAS <count> [DURABLE] [TIMEOUT <ms>])",
+        "    Choose how many replicas confirm a write before its reply is sent.",
         NULL,
     };
     call_reply_help(c, lines);
@@ -473,6 +497,7 @@ static const struct command subs[] = {
     SUB("trackinginfo", "6.2.0", 2, COMMAND_NOSCRIPT, trackinginfo_run),
     SUB("unblock", "5.0.0", -3, COMMAND_ADMIN | COMMAND_NOSCRIPT, unblock_run),
     SUB("unpause", "6.2.0", 2, COMMAND_ADMIN | COMMAND_NOSCRIPT, unpause_run),
+    SUB("write-ack", "7.2.4", -3, COMMAND_NOSCRIPT, write_ack_run),
     {.name = NULL},
 };
 

@@ -291,6 +291,13 @@ static void docs_run(struct call *c) {
 
 /* ---- GETKEYS ---- */
 
+static bool names_keys(const struct command *row) {
+    bool any = row->get_keys != NULL;
+    for (int i = 0; i < COMMAND_KEY_SPECS_MAX && row->keys[i].begin != KEY_BEGIN_NONE; i++)
+        any = any || !(row->keys[i].flags & KEY_NOT_KEY);
+    return any;
+}
+
 static void getkeys(struct call *c, bool with_flags) {
     struct command_entry *container;
     const struct slice *argv = c->argv + 2;
@@ -300,7 +307,7 @@ static void getkeys(struct call *c, bool with_flags) {
         call_error(c, "ERR Invalid command specified");
         return;
     }
-    if (e->row->get_keys == NULL && e->row->keys[0].begin == KEY_BEGIN_NONE) {
+    if (!names_keys(e->row)) {
         call_error(c, "ERR The command has no key arguments");
         return;
     }

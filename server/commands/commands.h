@@ -20,6 +20,21 @@ void string_commands_register(struct command_table *t);
 /* ---- bitmaps: SETBIT GETBIT BITCOUNT BITPOS BITOP BITFIELD BITFIELD_RO ---- */
 void bitmap_commands_register(struct command_table *t);
 
+/* ---- hashes ---- */
+void hash_commands_register(struct command_table *t);
+
+/* ---- publish and subscribe: SUBSCRIBE … SPUBLISH, PUBSUB ---- */
+void pubsub_commands_register(struct command_table *t);
+
+/* ---- sets ---- */
+void set_commands_register(struct command_table *t);
+
+/* ---- lists ---- */
+void list_commands_register(struct command_table *t);
+
+/* ---- sorted sets ---- */
+void zset_commands_register(struct command_table *t);
+
 /* ---- keys: DEL … FLUSHALL, SCAN, EXPIRE …, OBJECT, DUMP, RESTORE ---- */
 /* What the generic commands need from the rest of the server. Everything may be NULL, which means the default. */
 struct keys_hooks {
@@ -41,6 +56,8 @@ struct server_identity {
     const char *executable; /* absolute path */
     const char *supervised; /* "no", "systemd" */
     void *ctx;
+    /* Whether this node is a replica (HELLO). May be NULL. */
+    bool (*is_replica)(void *ctx);
     /* INFO's lines listenerN:…, each ended by \r\n. May be NULL. */
     void (*listeners)(void *ctx, struct buf *out);
 };
@@ -55,7 +72,7 @@ void command_commands_register(struct command_table *t); /* COMMAND … */
 void config_commands_register(struct command_table *t);  /* CONFIG … */
 void slowlog_commands_register(struct command_table *t); /* SLOWLOG … */
 void memory_commands_register(struct command_table *t);  /* MEMORY … */
-void server_commands_register(struct command_table *t);  /* ROLE TIME */
+void server_commands_register(struct command_table *t);  /* TIME */
 /* LATENCY …, its option, INFO's section Latencystats. The struct is the caller's, zeroed but for the engine. */
 #define LATENCY_PERCENTILES_MAX 16
 struct latency_info {

@@ -69,7 +69,8 @@ static void hello_reply(struct call *c) {
     resp_bulk_cstr(c->w, "mode");
     resp_bulk_cstr(c->w, keyspace_has_slots(c->ks) ? "cluster" : "standalone");
     resp_bulk_cstr(c->w, "role");
-    resp_bulk_cstr(c->w, "master");
+    const struct server_identity *identity = call_context(c);
+    resp_bulk_cstr(c->w, identity->is_replica != NULL && identity->is_replica(identity->ctx) ? "replica" : "master");
     resp_bulk_cstr(c->w, "modules");
     resp_array(c->w, 0);
 }
@@ -121,7 +122,11 @@ static void hello_run(struct call *c) {
 static void ping_run(struct call *c) {
     if (c->argc > 2)
         call_error_arity(c);
-    else if (c->argc == 2)
+    else if ((c->client->flags & CLIENT_PUBSUB) && c->w->resp == 2) {
+        resp_array(c->w, 2);
+        resp_bulk_cstr(c->w, "pong");
+        resp_bulk(c->w, c->argc == 2 ? c->argv[1] : slice_of("", 0));
+    } else if (c->argc == 2)
         resp_bulk(c->w, c->argv[1]);
     else
         resp_simple(c->w, "PONG");

@@ -7,6 +7,9 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/num.h"
+#include "server/store/list.h"
+#include "server/store/set.h"
+#include "server/store/sorted_set.h"
 
 void digest_init(struct digest *d) {
     memset(d->bytes, 0, sizeof d->bytes);
@@ -46,9 +49,49 @@ static void mix_string(struct digest *d, const struct entry *e) {
     digest_mix(d, entry_string(e, scratch));
 }
 
+static int xor_member(void *arg, const struct packed_item *member) {
+    digest_xor_item(arg, member);
+    return 0;
+}
+
+static void mix_set(struct digest *d, const struct entry *e) {
+    const struct collection s = collection_of(NULL, e);
+    (void)set_each(&s, xor_member, d);
+}
+
+static int mix_element(void *arg, const struct packed_item *v) {
+    digest_mix_item(arg, v);
+    return 0;
+}
+
+static void mix_list(struct digest *d, const struct entry *e) {
+    const struct collection l = collection_of(NULL, e);
+    (void)list_each(&l, 0, SIZE_MAX, mix_element, d);
+}
+
+/* One member: its bytes and the text of its score in that order, all members in any order. */
+static int mix_member(void *arg, const struct packed_item *member, double score) {
+    struct digest pair;
+    char text[NUM_DOUBLE_CHARS];
+    digest_init(&pair);
+    digest_mix_item(&pair, member);
+    digest_mix(&pair, slice_of(text, num_format_double(text, score)));
+    digest_xor(arg, slice_of(pair.bytes, sizeof pair.bytes));
+    return 0;
+}
+
+static void mix_zset(struct digest *d, const struct entry *e) {
+    const struct collection z = collection_of(NULL, e);
+    (void)sorted_set_each(&z, 0, sorted_set_count(&z), false, mix_member, d);
+}
+
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
     [VALUE_STRING] = mix_string,
+    [VALUE_HASH] = digest_mix_hash,
+    [VALUE_SET] = mix_set,
+    [VALUE_LIST] = mix_list,
+    [VALUE_ZSET] = mix_zset,
 };
 
 /* Numbers of the types in the digest. */

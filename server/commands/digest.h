@@ -24,6 +24,8 @@ void digest_mix(struct digest *d, struct slice s);
 /* The same with a number's decimal digits where the item is one. */
 void digest_xor_item(struct digest *d, const struct packed_item *item);
 void digest_mix_item(struct digest *d, const struct packed_item *item);
+/* Mixes the value of a hash: field by field, in whatever order. In hash_digest.c. */
+void digest_mix_hash(struct digest *d, const struct entry *e);
 /* Mixes the value of e and its having a deadline. */
 void digest_value(struct digest *d, const struct entry *e);
 /* Of the whole data set, due keys included. */

@@ -14,6 +14,7 @@
 #include "server/engine/call.h"
 #include "server/engine/engine.h"
 #include "server/engine/info.h"
+#include "server/engine/pubsub.h"
 
 static struct engine *engine_of(void *ctx) {
     return ((const struct server_identity *)ctx)->engine;
@@ -84,12 +85,12 @@ static void clients_section(void *ctx, struct buf *out) {
     info_field_u64(out, "client_recent_max_output_buffer", s->max_output);
     info_field_u64(out, "blocked_clients", engine_blocked_clients(e));
     info_field_i64(out, "tracking_clients", 0);
-    info_field_i64(out, "pubsub_clients", 0);
+    info_field_u64(out, "pubsub_clients", pubsub_clients(e));
     info_field_u64(out, "watching_clients", engine_watching_clients(e));
-    info_field_i64(out, "clients_in_timeout_table", 0);
+    info_field_i64(out, "clients_in_timeout_table", (int64_t)engine_blocked_with_deadline(e));
     info_field_u64(out, "total_watched_keys", engine_watched_keys(e));
-    info_field_i64(out, "total_blocking_keys", 0);
-    info_field_i64(out, "total_blocking_keys_on_nokey", 0);
+    info_field_u64(out, "total_blocking_keys", engine_blocking_keys(e));
+    info_field_u64(out, "total_blocking_keys_on_nokey", engine_blocking_keys_on_gone(e));
 }
 
 /* ---- Memory ---- */
@@ -176,6 +177,7 @@ static void traffic_fields(struct engine *e, struct buf *out) {
 static void keys_fields(struct engine *e, struct buf *out) {
     const struct engine_stats *s = engine_stats(e);
     info_field_u64(out, "expired_keys", s->expired_keys);
+    info_field_u64(out, "expired_subkeys", s->expired_fields);
     info_field_f2(out, "expired_stale_perc", 0);
     info_field_u64(out, "expired_time_cap_reached_count", s->expire_cap_reached);
     info_field_u64(out, "expire_cycle_cpu_milliseconds", s->expire_ns / 1000000);
@@ -188,9 +190,9 @@ static void keys_fields(struct engine *e, struct buf *out) {
     info_field_i64(out, "current_eviction_exceeded_time", exceeded_us / 1000);
     info_field_u64(out, "keyspace_hits", s->keyspace_hits);
     info_field_u64(out, "keyspace_misses", s->keyspace_misses);
-    info_field_u64(out, "pubsub_channels", 0);
-    info_field_u64(out, "pubsub_patterns", 0);
-    info_field_u64(out, "pubsubshard_channels", 0);
+    info_field_u64(out, "pubsub_channels", pubsub_names(e, PUBSUB_CHANNEL));
+    info_field_u64(out, "pubsub_patterns", pubsub_names(e, PUBSUB_PATTERN));
+    info_field_u64(out, "pubsubshard_channels", pubsub_names(e, PUBSUB_SHARD));
 }
 
 static void stats_section(void *ctx, struct buf *out) {
@@ -288,8 +290,9 @@ static void keyspace_section(void *ctx, struct buf *out) {
         size_t keys = keyspace_size(ks, db);
         if (keys == 0)
             continue;
-        buf_printf(out, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld\r\n", db, keys, keyspace_deadlines(ks, db),
-                   (long long)keyspace_deadline_mean_ms(ks, db));
+        buf_printf(out, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld,subexpiry=%zu\r\n", db, keys,
+                   keyspace_deadlines(ks, db), (long long)keyspace_deadline_mean_ms(ks, db),
+                   keyspace_timed_hashes(ks, db));
     }
 }
 

@@ -26,7 +26,9 @@ bool keys_deadline_passed(const struct call *c, int64_t deadline_ms) {
 
 bool keys_hidden(const struct keyspace *ks, const struct entry *e) {
     int64_t deadline_ms = entry_deadline_ms(e);
-    return deadline_ms >= 0 && deadline_ms < keyspace_now_ms(ks) && keyspace_expiry_mode(ks) != KEYSPACE_EXPIRE_IGNORE;
+    if (keyspace_expiry_mode(ks) == KEYSPACE_EXPIRE_IGNORE)
+        return false;
+    return (deadline_ms >= 0 && deadline_ms < keyspace_now_ms(ks)) || keyspace_fields_over(ks, e);
 }
 
 void keys_remove_due(struct call *c, const struct keyref *key) {

@@ -3,13 +3,8 @@
 
 #include "server/commands/keys_int.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "server/base/num.h"
 #include "server/commands/rows.h"
+#include "server/commands/scan_options.h"
 #include "server/ds/glob.h"
 
 /* What a walk shows, and the reply it goes to. */
@@ -50,82 +45,15 @@ static void keys_run(struct call *c) {
     resp_close_array(c->w, hole, k.shown);
 }
 
-/* A cursor as strtoul() reads it: a sign is accepted, blanks in front are not, a NUL ends it. */
-static bool parse_cursor(struct slice s, uint64_t *ret_cursor) {
-    char text[40];
-    if (s.n >= sizeof text || (s.n > 0 && isspace((unsigned char)s.p[0])))
-        return false;
-    memcpy(text, s.p, s.n);
-    text[s.n] = '\0';
-    char *end;
-    errno = 0;
-    uint64_t cursor = strtoull(text, &end, 10);
-    if (*end != '\0' || errno == ERANGE)
-        return false;
-    *ret_cursor = cursor;
-    return true;
-}
-
-struct scan_options {
-    struct slice pattern;
-    bool every;
-    int64_t count;
-    bool any_type;
-    char type_lower[16]; /* "": a name that no type has */
-};
-
-static bool parse_scan(struct call *c, struct scan_options *o) {
-    *o = (struct scan_options){.every = true, .count = 10, .any_type = true};
-    for (int i = 2; i < c->argc; i += 2) {
-        if (i + 1 == c->argc) {
-            call_error_syntax(c);
-            return false;
-        }
-        struct slice value = c->argv[i + 1];
-        if (slice_is(c->argv[i], "count")) {
-            if (!call_arg_i64(c, i + 1, &o->count))
-                return false;
-            if (o->count < 1) {
-                call_error_syntax(c);
-                return false;
-            }
-        } else if (slice_is(c->argv[i], "match")) {
-            o->pattern = value;
-            o->every = matches_all(value);
-        } else if (slice_is(c->argv[i], "type")) {
-            size_t n = value.n < sizeof o->type_lower ? value.n : 0;
-            for (size_t at = 0; at < n; at++)
-                o->type_lower[at] = (char)tolower((unsigned char)value.p[at]);
-            o->type_lower[n] = '\0';
-            o->any_type = false;
-        } else {
-            call_error_syntax(c);
-            return false;
-        }
-    }
-    return true;
-}
-
 static void scan_run(struct call *c) {
     uint64_t cursor;
-    if (!parse_cursor(c->argv[1], &cursor)) {
-        call_error(c, "ERR invalid cursor");
-        return;
-    }
     struct scan_options o;
-    if (!parse_scan(c, &o))
+    if (!scan_arg_cursor(c, 1, &cursor) || !scan_arg_options(c, 2, SCAN_ALLOWS_TYPE, &o))
         return;
     struct walk k = {.call = c, .pattern = o.pattern, .every = o.every, .type_lower = o.any_type ? NULL : o.type_lower};
-    resp_array(c->w, 2);
-    struct outq_hole cursor_hole = outq_open_hole(c->w->q);
-    struct outq_hole keys_hole = resp_open(c->w);
+    struct scan_reply reply = scan_reply_open(c);
     cursor = keyspace_scan(c->ks, c->db, cursor, (size_t)o.count, show, &k);
-    resp_close_array(c->w, keys_hole, k.shown);
-
-    char digits[NUM_I64_CHARS], head[NUM_I64_CHARS + 11];
-    size_t n = num_format_u64(digits, cursor);
-    int len = snprintf(head, sizeof head, "$%zu\r\n%.*s\r\n", n, (int)n, digits);
-    outq_fill_hole(c->w->q, cursor_hole, head, (size_t)len);
+    scan_reply_close(c, &reply, cursor, k.shown);
 }
 
 static void randomkey_run(struct call *c) {

@@ -11,6 +11,13 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/debug_cmd.c \
 	server/commands/digest.c server/commands/digest.h \
 	server/commands/docs.c server/commands/docs.h \
+	server/commands/hash_cmd.c server/commands/hash_int.h \
+	server/commands/hash_digest.c \
+	server/commands/hash_ex.c \
+	server/commands/hash_expire.c \
+	server/commands/hash_get.c \
+	server/commands/hash_scan.c \
+	server/commands/hash_set.c \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
@@ -22,8 +29,15 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/keys_scan.c \
 	server/commands/latency_cmd.c \
 	server/commands/lcs.c server/commands/lcs.h \
+	server/commands/list_change.c \
+	server/commands/list_cmd.c \
+	server/commands/list_int.h \
+	server/commands/list_move.c \
+	server/commands/list_pop.c \
+	server/commands/list_read.c \
 	server/commands/memory_cmd.c \
 	server/commands/memory_report.c server/commands/memory_report.h \
+	server/commands/persist_adopt.c \
 	server/commands/persist.c server/commands/persist.h \
 	server/commands/persist_aof.c \
 	server/commands/persist_cmd.c \
@@ -31,10 +45,16 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/persist_int.h \
 	server/commands/persist_load.c \
 	server/commands/persist_settings.c \
+	server/commands/pubsub_cmd.c \
 	server/commands/range.c server/commands/range.h \
 	server/commands/rows.h \
+	server/commands/scan_options.c server/commands/scan_options.h \
 	server/commands/server_cmd.c \
+	server/commands/set_algebra.c \
+	server/commands/set_cmd.c \
+	server/commands/set_int.h \
 	server/commands/set_options.c server/commands/set_options.h \
+	server/commands/set_random.c \
 	server/commands/slowlog_cmd.c \
 	server/commands/string_cmd.c \
 	server/commands/string_counter.c \
@@ -43,7 +63,15 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/string_lcs.c \
 	server/commands/string_multi.c \
 	server/commands/string_range.c \
-	server/commands/string_set.c
+	server/commands/string_set.c \
+	server/commands/zset_add.c \
+	server/commands/zset_cmd.c \
+	server/commands/zset_combine.c \
+	server/commands/zset_int.h \
+	server/commands/zset_pop.c \
+	server/commands/zset_range.c \
+	server/commands/zset_read.c \
+	server/commands/zset_remove.c
 
 if HAVE_CMOCKA
 commands_unit_tests = \

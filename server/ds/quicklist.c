@@ -171,7 +171,8 @@ static uint32_t limit_bytes(const struct quicklist *ql) {
 }
 
 static bool is_large(const struct quicklist *ql, struct packed_item v) {
-    return !v.is_int && v.s.n > limit_bytes(ql) - LISTPACK_EMPTY_BYTES - LISTPACK_ELEMENT_OVERHEAD_BYTES;
+    return !v.is_int && (v.s.n > limit_bytes(ql) - LISTPACK_EMPTY_BYTES - LISTPACK_ELEMENT_OVERHEAD_BYTES ||
+                         (ql->plain_bytes != 0 && v.s.n >= ql->plain_bytes));
 }
 
 /* Whether `bytes` more in `count` more elements fit into a node, which may be NULL. */
@@ -200,6 +201,7 @@ void quicklist_destroy(struct quicklist *ql) {
 
 struct quicklist *quicklist_dup(const struct quicklist *ql) {
     struct quicklist *copy = quicklist_create(ql->fill, ql->depth);
+    copy->plain_bytes = ql->plain_bytes;
     for (const struct quicklist_node *n = ql->head; n != NULL; n = n->next) {
         size_t stored = (size_t)stored_bytes(n);
         void *data = mem_alloc(stored);
@@ -295,6 +297,15 @@ void quicklist_rotate(struct quicklist *ql) {
     mem_free(copy);
 }
 
+struct listpack *quicklist_take_listpack(struct quicklist *ql) {
+    struct quicklist_node *n = ql->head;
+    HF_ASSERT(ql->nodes == 1 && n->kind == QUICKLIST_PACKED);
+    struct listpack *lp = n->data;
+    mem_free(n);
+    mem_free(ql);
+    return lp;
+}
+
 int quicklist_append_listpack_take(struct quicklist *ql, struct listpack *lp) {
     uint32_t count = listpack_count(lp);
     if (listpack_bytes(lp) > LISTPACK_MAX_BYTES || count > COUNT_MAX)
@@ -380,6 +391,56 @@ bool quicklist_equals(const struct quicklist_iter *it, struct slice s) {
     if (quicklist_node_is_plain(it->node))
         return slice_eq(slice_of(data_of(it), it->node->bytes), s);
     return listpack_equals(data_of(it), it->at, s);
+}
+
+/* Shows up to *left elements of a listpack from `at` on and counts them off. */
+static int each_packed(const struct listpack *lp, uint32_t at, uint64_t *left, bool backwards,
+                       int (*each)(void *arg, const struct packed_item *v), void *arg) {
+    for (; at != 0 && *left > 0; at = backwards ? listpack_prev(lp, at) : listpack_next(lp, at)) {
+        const struct packed_item v = listpack_get(lp, at);
+        (*left)--;
+        int rc = each(arg, &v);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* As above for a node, from the element at an index in it. */
+static int each_in_node(const struct quicklist_node *n, int64_t index, uint64_t *left, bool backwards,
+                        int (*each)(void *arg, const struct packed_item *v), void *arg) {
+    void *copy = quicklist_node_is_lzf(n) ? decompressed(n) : NULL;
+    const void *data = copy != NULL ? copy : n->data;
+    int rc;
+    if (quicklist_node_is_plain(n)) {
+        const struct packed_item v = packed_bytes(slice_of(data, n->bytes));
+        (*left)--;
+        rc = each(arg, &v);
+    } else {
+        rc = each_packed(data, listpack_seek(data, index), left, backwards, each, arg);
+    }
+    mem_free(copy);
+    return rc;
+}
+
+int quicklist_each(const struct quicklist *ql, int64_t index, uint64_t n, bool backwards,
+                   int (*each)(void *arg, const struct packed_item *v), void *arg) {
+    uint32_t i = 0;
+    const struct quicklist_node *node = locate(ql, index, &i);
+    int64_t in_node = i;
+    int rc = 0;
+    while (node != NULL && n > 0 && rc == 0) {
+        rc = each_in_node(node, in_node, &n, backwards, each, arg);
+        node = backwards ? node->prev : node->next;
+        in_node = backwards ? -1 : 0;
+    }
+    return rc;
+}
+
+int quicklist_node_each(const struct quicklist_node *n, int (*each)(void *arg, const struct packed_item *v),
+                        void *arg) {
+    uint64_t left = n->count;
+    return each_in_node(n, 0, &left, false, each, arg);
 }
 
 static bool move(struct quicklist_iter *it, bool backwards) {

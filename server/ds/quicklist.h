@@ -38,6 +38,7 @@ struct quicklist {
     uint32_t nodes;
     int16_t fill;
     uint16_t depth;
+    uint32_t plain_bytes; /* elements of so many bytes and more stand alone, however much a node holds; 0: no such */
 };
 
 struct quicklist_iter {
@@ -63,6 +64,16 @@ void quicklist_drop(struct quicklist *ql, enum quicklist_side side);
 void quicklist_rotate(struct quicklist *ql);
 /* Deletes up to n elements from an index (negative: from the end) on. Returns how many. */
 uint64_t quicklist_delete_range(struct quicklist *ql, int64_t index, uint64_t n);
+
+/* Calls each() for up to n elements from an index on (negative: from the end), towards the tail or `backwards`, until it
+ * returns nonzero; returns that. The list does not change meanwhile. */
+int quicklist_each(const struct quicklist *ql, int64_t index, uint64_t n, bool backwards,
+                   int (*each)(void *arg, const struct packed_item *v), void *arg);
+/* The same for the elements of one node, forwards. */
+int quicklist_node_each(const struct quicklist_node *n, int (*each)(void *arg, const struct packed_item *v), void *arg);
+
+/* The listpack of a list of one node, which is neither plain nor compressed; the rest of the list is freed. */
+struct listpack *quicklist_take_listpack(struct quicklist *ql);
 
 /* ---- loading: whole nodes at the tail ---- */
 

@@ -9,8 +9,8 @@
 #include "server/base/mem.h"
 
 /* Clients that wait: for something outside the key space (call_block), or, with a request in hand, for the end of
- * CLIENT PAUSE or for room in the change log. A blocked client is read but not parsed, so that its going away is
- * noticed; what it sends stays in its input buffer. */
+ * CLIENT PAUSE or for room in the change log; block_keys.c has those who wait for keys. A blocked client is read but
+ * not parsed, so that its going away is noticed; what it sends stays in its input buffer. */
 
 static void enter(struct client *cl, struct client_block *b, uint64_t flag) {
     struct engine *e = cl->engine;
@@ -28,8 +28,12 @@ static void enter(struct client *cl, struct client_block *b, uint64_t flag) {
 static void leave(struct client *cl) {
     struct engine *e = cl->engine;
     struct client_block *b = cl->block;
-    e->blocked[b->index] = NULL;
-    e->blocked_left++;
+    if (b->keys != NULL) {
+        block_keys_leave(cl);
+    } else {
+        e->blocked[b->index] = NULL;
+        e->blocked_left++;
+    }
     if (b->timer != 0)
         loop_timer_remove(e->loop, b->timer);
     if (b->ops != NULL && b->ops->free != NULL)
@@ -61,13 +65,16 @@ static void compact(struct engine *e) {
     e->blocked_left = 0;
 }
 
-/* The client goes on: what it sent meanwhile is worked off in the next batch. */
-static void resume(struct client *cl) {
+void block_resume(struct client *cl) {
+    if (cl->flags & CLIENT_BLOCKED)
+        engine_settle_replies(cl);
     leave(cl);
     client_update_reading(cl);
-    client_note_ready(cl);
     client_note_output(cl);
-    loop_dont_wait(cl->engine->loop);
+    if (cl->in_len > cl->in_pos || cl->read_error != 0) {
+        client_note_ready(cl);
+        loop_dont_wait(cl->engine->loop);
+    }
 }
 
 /* The cycle that the timer causes looks at who may go on. */
@@ -105,19 +112,24 @@ static void run_postponed(struct client *cl) {
     struct engine *e = cl->engine;
     struct owned_request *r = cl->block->postponed;
     cl->block->postponed = NULL;
-    resume(cl);
+    block_resume(cl);
+    loop_dont_wait(e->loop); /* for what it appends to the change log */
     struct request req = {.cl = cl, .cmd = r->cmd, .argv = r->argv, .argc = r->argc};
     engine_dispatch(e, &req);
     mem_free(r);
 }
 
 void block_check_all(struct engine *e) {
-    if (e->blocked_count == 0)
+    if (e->blocked_count == 0 && e->waits.woken_count == 0)
         return;
     engine_note_log_state(e);
     int64_t now_us = clock_mono_us();
     if (e->pause_until_ms != 0 && now_us / 1000 >= e->pause_until_ms)
         engine_unpause_clients(e);
+    if (e->waits.woken_count != 0) { /* they came before those whose commands were postponed */
+        block_keys_serve(e);
+        loop_dont_wait(e->loop);
+    }
     /* In the order in which they began to wait. Who begins to wait meanwhile is asked in the next cycle. */
     const bool outer = e->walking_blocked;
     e->walking_blocked = true;
@@ -136,7 +148,7 @@ void block_check_all(struct engine *e) {
         bool late = !ready && b->deadline_us != 0 && now_us >= b->deadline_us;
         if (ready || late) {
             b->ops->reply(cl, b->state, late);
-            resume(cl);
+            block_resume(cl);
         }
     }
     e->walking_blocked = outer;
@@ -145,20 +157,33 @@ void block_check_all(struct engine *e) {
 
 bool engine_unblock(struct engine *e, struct client *cl, bool with_error) {
     (void)e;
-    if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL || cl->block->ops == NULL)
+    if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL)
         return false;
+    if (cl->block->keys != NULL) {
+        block_keys_unblock(cl, with_error);
+        return true;
+    }
     if (with_error)
         engine_reply_error(cl, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
     else
         cl->block->ops->reply(cl, cl->block->state, true);
-    resume(cl);
+    block_resume(cl);
     return true;
 }
 
 size_t engine_blocked_clients(const struct engine *e) {
-    size_t n = 0;
+    size_t n = e->waits.clients;
     for (size_t i = 0; i < e->blocked_count; i++)
         n += e->blocked[i] != NULL && (e->blocked[i]->flags & CLIENT_BLOCKED) != 0;
+    return n;
+}
+
+size_t engine_blocked_with_deadline(const struct engine *e) {
+    size_t n = 0;
+    for (size_t i = 0; i < e->client_count; i++) {
+        const struct client *cl = e->clients[i];
+        n += (cl->flags & CLIENT_BLOCKED) != 0 && cl->block->deadline_us != 0;
+    }
     return n;
 }
 

@@ -214,7 +214,14 @@ static inline enum keyspace_lookup lookup_of(const struct call *c) {
     return __builtin_expect(c->client->flags & CLIENT_NO_TOUCH, 0) ? KEYSPACE_LOOKUP_NOTOUCH : KEYSPACE_LOOKUP_TOUCH;
 }
 
+/* Who runs again for a key sees only this one of the keys it waits for. */
+static inline bool is_hidden(const struct call *c, const struct keyref *key) {
+    return __builtin_expect(c->retry, 0) && block_keys_hides(c, key);
+}
+
 static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how) {
+    if (is_hidden(c, key))
+        return NULL;
     struct entry *e = keyspace_find(c->ks, c->db, key, how);
     note_read(c, c->db, key);
     if (e != NULL)
@@ -238,7 +245,7 @@ struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyre
 }
 
 struct entry *call_find_write(struct call *c, const struct keyref *key) {
-    return call_find_write_db(c, c->db, key);
+    return is_hidden(c, key) ? NULL : call_find_write_db(c, c->db, key);
 }
 
 static bool check_type(struct call *c, struct entry *e, enum value_type type, struct entry **ret_e) {
@@ -273,6 +280,8 @@ bool call_collection_store(struct call *c, const struct keyref *key, struct entr
             keyspace_set_object(c->ks, e, col->encoding, col->object);
         if (empty)
             keyspace_delete(c->ks, c->db, key, false);
+        else if (type == VALUE_HASH)
+            keyspace_fields_changed(c->ks, c->db, e);
     } else if (empty) {
         value_free(collection_value(type, col));
     } else {
@@ -304,6 +313,8 @@ void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum
     c->dirty++;
     if (__builtin_expect(e->watch_count != 0, 0))
         transaction_touch(e, db, key);
+    if (__builtin_expect(e->waits.queues != 0, 0))
+        block_keys_note(e, db, key);
     if (e->log_active) {
         if (e->changed_count == e->changed_cap) {
             e->changed_cap = e->changed_cap ? e->changed_cap * 2 : 64;
@@ -327,5 +338,7 @@ void call_changed_all(struct call *c, int db, size_t keys) {
     c->dirty += keys ? keys : 1;
     if (c->engine->watch_count != 0)
         transaction_touch_all(c->engine, db);
+    if (c->engine->waits.queues != 0)
+        block_keys_note_all(c->engine, db);
     c->engine->changed_everything = true;
 }

@@ -36,7 +36,7 @@ struct call {
     /* outcome (engine) */
     uint64_t dirty;        /* changes announced */
     bool failed;           /* an error was replied */
-    bool retry;            /* run again for a client that waited for a key; see call_block_on_keys() */
+    bool retry;            /* (engine) run again for a client that waited for a key; see call_block_on_keys() */
     uint8_t propagate;     /* enum call_propagation */
     uint64_t redacted;     /* bit i: logs show argv[i] as "(redacted)"; see call_redact() */
 };
@@ -137,27 +137,37 @@ void call_notify(struct call *c, unsigned db, const struct keyref *key, enum not
 void call_changed_all(struct call *c, int db, size_t keys);
 
 /* ---- propagation ---- */
-enum call_propagation { CALL_PROPAGATE_REQUEST, CALL_PROPAGATE_OWN, CALL_PROPAGATE_NOTHING };
+enum call_propagation {
+    CALL_PROPAGATE_REQUEST,
+    CALL_PROPAGATE_OWN,
+    CALL_PROPAGATE_NOTHING,
+    CALL_PROPAGATE_MESSAGE
+};
 /* Instead of the request, these commands in this order (all in one group; several are wrapped in MULTI/EXEC). Arguments are copied. The first call replaces
  * the request, further ones add. */
 void call_propagate(struct call *c, unsigned db, const struct slice *argv, int argc);
 /* Convenience: NULL-terminated C words for fixed parts would hide lengths; build slices. */
 void call_propagate_nothing(struct call *c);
-/* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH, PUBLISH). */
+/* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH). */
 void call_propagate_always(struct call *c);
+/* The request is a message to replicas (PUBLISH): it goes to the change log while some are attached, is no change, and
+ * its reply waits for nothing. */
+void call_propagate_message(struct call *c);
 
 /* ---- blocking until a key can serve ---- */
+/* The null where the caller must not wait; at the end of a wait it is the null array always. */
 enum call_timeout_reply { CALL_TIMEOUT_NULL, CALL_TIMEOUT_NULL_ARRAY };
 /* Seconds with a fraction, as BLPOP has them: *ret_ms is 0 for 0, else at least 1. Replies "ERR timeout is not a float or
  * out of range", "ERR timeout is negative", "ERR timeout is out of range". */
 bool call_arg_timeout(struct call *c, int i, int64_t *ret_ms);
 /* Blocks the client until one of the keys holds a value of this type that was changed since, then runs the request again
  * with c->retry set. A command that finds nothing then either calls this again, and keeps its place among the waiters of
- * its keys and its deadline (timeout_ms is not looked at). Waiters of a key are served in the order in which they came, each
+ * its keys and its deadline (timeout_ms is not looked at). While a request runs again, call_find_*() finds nothing under
+ * those of its keys that are not the one which was changed. Waiters of a key are served in the order in which they came, each
  * as long as the key can serve, after the command, transaction or script that changed it. timeout_ms 0: for ever; at the
- * end the reply is a null of the kind named. gone_error: NULL, or the error text with which the client is released when a
+ * end the reply is the null array. gone_error: NULL, or the error text with which the client is released when a
  * key of its is deleted or replaced by another type (XREADGROUP). Where the caller must not block (call_must_not_block())
- * the null is replied at once. */
+ * the null named is replied at once. */
 void call_block_on_keys(struct call *c, const struct keyref *keys, size_t n, enum value_type type, int64_t timeout_ms,
                         enum call_timeout_reply reply, const char *gone_error);
 

@@ -70,6 +70,7 @@ void client_free(struct client *cl) {
         cl->source->closed(cl->source_ctx);
     block_drop(cl);
     transaction_discard(cl);
+    pubsub_free(cl);
     if (cl->conn != NULL) {
         struct client *last = e->clients[--e->client_count];
         e->clients[cl->index] = last;
@@ -81,6 +82,7 @@ void client_free(struct client *cl) {
     resp_parser_deinit(&cl->parser);
     outq_deinit(&cl->out);
     mem_free(cl->marks);
+    write_ack_free(cl);
     mem_free(cl->name);
     mem_free(cl->lib_name);
     mem_free(cl->lib_ver);
@@ -160,7 +162,9 @@ void client_update_reading(struct client *cl) {
     bool on = (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)) == 0;
     if ((cl->flags & (CLIENT_BLOCKED | CLIENT_PAUSED)) && cl->in_len - cl->in_pos >= ENGINE_WAITING_INPUT_BYTES)
         on = false;
-    if (cl->mark_count > 0 && outq_pending(&cl->out) >= ENGINE_HELD_OUTPUT_BYTES)
+    if ((cl->mark_count > 0 || write_ack_is_waiting(cl)) && outq_pending(&cl->out) >= ENGINE_HELD_OUTPUT_BYTES)
+        on = false;
+    if (write_ack_is_full(cl))
         on = false;
     set_events(cl, on ? cl->watched_events | LOOP_READABLE : cl->watched_events & ~LOOP_READABLE);
 }
@@ -240,6 +244,8 @@ static enum write_outcome write_source(struct client *cl) {
 
 static enum write_outcome write_out(struct client *cl, uint64_t released) {
     uint64_t limit = writable_end(cl, released);
+    if (__builtin_expect(cl->acks != NULL, 0))
+        limit = write_ack_limit(cl, limit);
     size_t total = 0;
     while (cl->out.begin < limit) {
         struct iovec iov[WRITE_IOV];
@@ -257,7 +263,7 @@ static enum write_outcome write_out(struct client *cl, uint64_t released) {
         if (total > WRITE_PER_CYCLE && cl->out.begin < limit)
             return WRITE_LATER;
     }
-    if (cl->mark_count > 0)
+    if (cl->mark_count > 0 || write_ack_is_waiting(cl))
         return WRITE_HELD;
     return cl->source != NULL ? write_source(cl) : WRITE_DONE;
 }
@@ -309,7 +315,7 @@ static void after_write(struct client *cl, bool *keep) {
         break;
     }
     client_check_output_limit(cl);
-    if (cl->mark_count > 0 || !(cl->watched_events & LOOP_READABLE))
+    if (cl->mark_count > 0 || cl->acks != NULL || !(cl->watched_events & LOOP_READABLE))
         client_update_reading(cl);
 }
 
@@ -394,9 +400,9 @@ void client_check_output_limit(struct client *cl) {
 
 size_t client_memory_bytes(const struct client *cl) {
     return sizeof *cl + cl->in_cap + (cl->large ? cl->large->cap : 0) + resp_parser_memory(&cl->parser) +
-           outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) + transaction_memory(cl) +
-           (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) +
-           (cl->name ? strlen(cl->name) + 1 : 0);
+           outq_memory(&cl->out) + cl->mark_cap * sizeof(struct client_mark) + write_ack_memory(cl) + transaction_memory(cl) +
+           (cl->block && cl->block->postponed ? cl->block->postponed->memory_bytes : 0) + pubsub_client_memory(cl) +
+           (cl->block && cl->block->keys ? block_keys_memory(cl) : 0) + (cl->name ? strlen(cl->name) + 1 : 0);
 }
 
 /* ---- description ---- */
@@ -432,22 +438,22 @@ void client_describe(const struct client *cl, struct buf *out) {
         *ev++ = 'w';
     *ev = '\0';
     size_t pending = cl->in_len - cl->in_pos;
-    buf_printf(out,
-               "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%" PRId64 " idle=%" PRId64
-               " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d "
-               "watch=%zu qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%d rbp=%d obl=%zu oll=%zu omem=%zu "
-               "tot-mem=%zu events=%s cmd=%s user=%s "
-               "redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%" PRIu64 " tot-net-out=%" PRIu64
-               " tot-cmds=%" PRIu64,
-               cl->id, peer, local, cl->conn ? conn_fd(cl->conn) : -1, cl->name ? cl->name : "",
-               (e->now_us - cl->created_us) / 1000000, (e->now_us - cl->last_active_us) / 1000000, flags, cl->db,
-               cl->flags & CLIENT_MULTI ? (int)(cl->tx ? cl->tx->count : 0) : -1, cl->tx ? cl->tx->watched_count : 0,
-               pending, cl->in_cap - pending, cl->tx ? cl->tx->queued_bytes : 0, OUTQ_CHUNK_BYTES, 0,
-               outq_chunks(&cl->out) <= 1 ? outq_pending(&cl->out) : 0,
-               outq_chunks(&cl->out) > 1 ? outq_chunks(&cl->out) : 0, outq_memory(&cl->out) + source_bytes(cl),
-               client_memory_bytes(cl),
-               events, cl->last_cmd ? cl->last_cmd->full_name : "NULL", cl->user, cl->w.resp,
-               cl->lib_name ? cl->lib_name : "", cl->lib_ver ? cl->lib_ver : "", cl->net_in, cl->net_out, cl->commands);
+    buf_printf(
+        out,
+        "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%" PRId64 " idle=%" PRId64
+        " flags=%s db=%u sub=%zu psub=%zu ssub=%zu multi=%d "
+        "watch=%zu qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%d rbp=%d obl=%zu oll=%zu omem=%zu "
+        "tot-mem=%zu events=%s cmd=%s user=%s "
+        "redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%" PRIu64 " tot-net-out=%" PRIu64 " tot-cmds=%" PRIu64,
+        cl->id, peer, local, cl->conn ? conn_fd(cl->conn) : -1, cl->name ? cl->name : "",
+        (e->now_us - cl->created_us) / 1000000, (e->now_us - cl->last_active_us) / 1000000, flags, cl->db,
+        pubsub_subscriptions(cl, PUBSUB_CHANNEL), pubsub_subscriptions(cl, PUBSUB_PATTERN),
+        pubsub_subscriptions(cl, PUBSUB_SHARD), cl->flags & CLIENT_MULTI ? (int)(cl->tx ? cl->tx->count : 0) : -1,
+        cl->tx ? cl->tx->watched_count : 0, pending, cl->in_cap - pending, cl->tx ? cl->tx->queued_bytes : 0,
+        OUTQ_CHUNK_BYTES, 0, outq_chunks(&cl->out) <= 1 ? outq_pending(&cl->out) : 0,
+        outq_chunks(&cl->out) > 1 ? outq_chunks(&cl->out) : 0, outq_memory(&cl->out) + source_bytes(cl), client_memory_bytes(cl), events,
+        cl->last_cmd ? cl->last_cmd->full_name : "NULL", cl->user, cl->w.resp, cl->lib_name ? cl->lib_name : "",
+        cl->lib_ver ? cl->lib_ver : "", cl->net_in, cl->net_out, cl->commands);
 }
 
 int client_set_name(struct client *cl, struct slice name) {
@@ -461,9 +467,11 @@ int client_set_name(struct client *cl, struct slice name) {
 
 void client_reset(struct client *cl) {
     transaction_discard(cl);
+    pubsub_drop(cl);
     cl->flags &= ~(uint64_t)(CLIENT_MULTI | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF |
                              CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH |
-                             CLIENT_READONLY | CLIENT_ASKING | CLIENT_MONITOR | CLIENT_PUBSUB);
+                             CLIENT_READONLY | CLIENT_ASKING | CLIENT_MONITOR);
+    client_set_write_ack(cl, NULL);
     cl->w.q = &cl->out;
     cl->w.resp = 2;
     cl->db = 0;

@@ -58,7 +58,7 @@ enum client_flags {
     CLIENT_MONITOR = 1 << 16,
     CLIENT_REPLICA = 1 << 17,
     CLIENT_PRIMARY = 1 << 18,
-    CLIENT_PUBSUB = 1 << 19,
+    CLIENT_PUBSUB = 1 << 19, /* it has subscriptions */
     CLIENT_MUST_OBEY = 1 << 20, /* commands of an AOF or a primary: not refused for memory, disk errors or read-only */
     CLIENT_IN_EXEC = 1 << 21,   /* its EXEC is running */
 };
@@ -87,6 +87,7 @@ struct client {
     struct outq out;
     struct client_mark *marks; /* (engine) pending marks, oldest first */
     uint32_t mark_head, mark_count, mark_cap;
+    struct client_acks *acks; /* (engine) terms and replies that wait for replicas, NULL: none; see write_ack.h */
 
     /* request (engine) */
     char *in;
@@ -108,6 +109,7 @@ struct client {
 
     struct transaction *tx;     /* queue and watched keys, NULL until MULTI or WATCH */
     struct client_block *block; /* why it is blocked, NULL if not */
+    struct subscriber *subscriber; /* its subscriptions, NULL until the first */
 
     /* lists (engine) */
     uint32_t index;                 /* in the engine's array of clients */

@@ -47,6 +47,8 @@ void engine_serve_while_busy(struct engine *e) {
     struct group *group = e->group;
     const bool in_exec = e->in_exec, exec_wrote = e->exec_wrote, log_active = e->log_active;
     const uint64_t read_offset = e->read_offset;
+    struct client *busy_client = e->busy_client;
+    e->busy_client = running->client;
     pin(e, running, 1);
     e->busy_depth++;
     e->group = mem_calloc(1, sizeof *e->group);
@@ -61,6 +63,7 @@ void engine_serve_while_busy(struct engine *e) {
     e->call = running;
     e->busy_depth--;
     pin(e, running, -1);
+    e->busy_client = busy_client;
 }
 
 /* ---- expiry ---- */

@@ -15,12 +15,12 @@
 
 /* ---- CLIENT REPLY ---- */
 
-/* After each request, refused ones included: what nobody reads is dropped, and the reply mode of the next is set. */
+/* Refused requests count, too; one that waits has not been answered yet. */
 static inline void settle_replies(struct engine *e, struct client *cl) {
     if (__builtin_expect(cl->w.q == &cl->out &&
                              (cl->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) == 0,
                          1) ||
-        e->in_exec)
+        (cl->flags & CLIENT_IN_EXEC) != 0)
         return;
     outq_clear(&e->sink);
     if (cl->flags & CLIENT_REPLY_OFF)
@@ -35,6 +35,10 @@ static inline void settle_replies(struct engine *e, struct client *cl) {
         cl->flags |= CLIENT_REPLY_SKIP;
         cl->w.q = &e->sink;
     }
+}
+
+void engine_settle_replies(struct client *cl) {
+    settle_replies(cl->engine, cl);
 }
 
 /* ---- refusals ---- */
@@ -174,6 +178,28 @@ static bool check_protected(struct engine *e, struct client *cl, struct command_
     return false;
 }
 
+/* What a client with subscriptions may ask in RESP2, where replies and messages look alike. */
+static bool runs_in_pubsub(const struct command_entry *cmd) {
+    static const char *const allowed[] = {"ping",       "quit",         "reset",      "subscribe",   "unsubscribe",
+                                          "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe"};
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
+        if (strcmp(cmd->full_name, allowed[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool check_pubsub(struct engine *e, struct client *cl, struct command_entry *cmd) {
+    if (cl->w.resp != 2 || runs_in_pubsub(cmd))
+        return true;
+    char text[256];
+    snprintf(text, sizeof text,
+             "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
+             "context",
+             cmd->full_name);
+    engine_refuse(e, cl, cmd, text);
+    return false;
+}
+
 /* Any command but these is queued while MULTI is open. */
 bool engine_runs_in_multi(const struct command_entry *cmd) {
     static const char *const direct[] = {"exec", "discard", "multi", "watch", "quit", "reset"};
@@ -280,6 +306,8 @@ void engine_dispatch(struct engine *e, const struct request *r) {
         engine_refuse(e, cl, cmd, refusal);
         return;
     }
+    if (__builtin_expect((cl->flags & CLIENT_PUBSUB) != 0, 0) && !check_pubsub(e, cl, cmd))
+        return;
     if (__builtin_expect((cl->flags & CLIENT_MULTI) != 0, 0) && !engine_runs_in_multi(cmd)) {
         transaction_queue(cl, cmd, r->argv, r->argc);
         resp_simple(&cl->w, "QUEUED");
@@ -317,7 +345,8 @@ static void note_slow(struct engine *e, struct client *cl, const struct call *c,
 static void mark_reply(struct engine *e, struct client *cl, const struct call *c, uint64_t from, uint64_t log_before) {
     uint64_t offset = e->read_offset;
     uint64_t appended = changelog_appended(e->log);
-    if (appended != log_before && (c->dirty != 0 || c->propagate != CALL_PROPAGATE_REQUEST))
+    if (appended != log_before &&
+        (c->dirty != 0 || (c->propagate != CALL_PROPAGATE_REQUEST && c->propagate != CALL_PROPAGATE_MESSAGE)))
         offset = appended;
     if (offset != 0 && outq_end(&cl->out) != from)
         engine_update_marks(cl, from, offset);
@@ -327,6 +356,7 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
                     const struct request *r, struct slice raw) {
     struct call c = {
         .engine = e, .client = cl, .ks = e->ks, .cmd = cmd, .argv = argv, .argc = argc, .db = cl->db, .w = &cl->w};
+    c.retry = (cl->flags & CLIENT_BLOCKED) != 0;
     if (r != NULL)
         c.large = r->large;
     if (r != NULL && r->key_index > 0) {
@@ -336,6 +366,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     struct call *outer = e->call;
     e->call = &c;
     uint64_t from = 0, log_before = 0;
+    const uint64_t dirty_before = e->dirty;
+    const bool acked = __builtin_expect((e->write_ack.replicas != 0) | (cl->acks != NULL), 0) && !e->in_exec &&
+                       write_ack_applies(cl);
+    if (acked)
+        from = outq_end(&cl->out);
     if (!e->in_exec)
         e->changed_count = 0;
     e->log_active = !e->applying && changelog_is_active(e->log) &&
@@ -357,26 +392,36 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
     cmd->row->run(&c);
     uint64_t ns = (uint64_t)((double)(engine_ticks() - start) * e->ns_per_tick);
     e->call = outer;
-    cmd->calls++;
+    /* A request that waits counts as one call, and is measured when it is answered. */
+    const bool waits = (cl->flags & CLIENT_BLOCKED) != 0;
+    const bool answered = __builtin_expect(!waits, 1) || !block_keys_unfinished(cl);
+    cmd->calls += !c.retry;
     cmd->usec_ns += ns;
     e->stats.command_ns += ns;
-    if (e->options.latency_tracking) {
+    if (e->options.latency_tracking && answered) {
         if (__builtin_expect(cmd->latency == NULL, 0))
             cmd->latency = latency_create();
         latency_record(cmd->latency, ns);
     }
-    e->stats.commands++;
-    cl->commands++;
+    e->stats.commands += !c.retry;
+    cl->commands += !c.retry;
     if (__builtin_expect(c.failed, 0))
         cmd->failed++;
     e->dirty += c.dirty;
+    if (__builtin_expect(e->pushed != 0, 0) && !(cl->flags & CLIENT_IN_EXEC))
+        pubsub_release_pushes(cl);
     if (e->log_active) { /* as it was when the command began: what it switched on does not need this change again */
         e->call = &c;
         engine_log_request(e, cl, &c, raw);
         e->call = outer;
-        if (!e->in_exec)
+        if (!e->in_exec) {
             mark_reply(e, cl, &c, from, log_before);
+            if (__builtin_expect(e->told_count != 0, 0))
+                pubsub_hold_told(e, changelog_appended(e->log) != log_before ? changelog_appended(e->log) : 0);
+        }
     }
+    if (acked && e->dirty != dirty_before)
+        write_ack_note(cl, from, e->log_active ? changelog_appended(e->log) : UINT64_MAX);
     if (__builtin_expect(ns >= 1000000, 0)) {
         e->now_us = clock_mono_us();
         e->now_ms = clock_wall_ms();
@@ -384,10 +429,14 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
             keyspace_set_now_ms(e->ks, e->now_ms);
     }
     int64_t us = (int64_t)(ns / 1000);
-    if (__builtin_expect(e->options.slowlog_slower_than_us >= 0 && us >= e->options.slowlog_slower_than_us, 0))
+    if (__builtin_expect(e->options.slowlog_slower_than_us >= 0 && us >= e->options.slowlog_slower_than_us, 0) &&
+        answered)
         note_slow(e, cl, &c, us);
-    settle_replies(e, cl);
+    if (__builtin_expect(!waits, 1))
+        settle_replies(e, cl);
     client_note_output(cl);
+    if (__builtin_expect(e->waits.woken_count != 0, 0))
+        block_keys_serve(e);
 }
 
 int engine_apply(struct client *cl, const struct slice *argv, int argc, struct buf *error) {

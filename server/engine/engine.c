@@ -16,23 +16,41 @@
 
 static void on_removed(void *ctx, unsigned db, const struct keyref *key, enum keyspace_removal why) {
     struct engine *e = ctx;
-    bool expired = why == KEYSPACE_EXPIRED;
-    if (expired) {
+    static const struct {
+        enum notify_class cls;
+        const char *event;
+    } events[] = {
+        [KEYSPACE_EXPIRED] = {NOTIFY_EXPIRED, "expired"},
+        [KEYSPACE_EVICTED] = {NOTIFY_EVICTED, "evicted"},
+        [KEYSPACE_FIELDS_EXPIRED] = {NOTIFY_GENERIC, "del"},
+    };
+    if (why == KEYSPACE_EXPIRED)
         e->stats.expired_keys++;
-    } else {
+    else if (why == KEYSPACE_EVICTED)
         e->stats.evicted_keys++;
-    }
     if (!e->applying && !e->loading && !e->following)
-        engine_log_deletion(e, db, key, expired ? e->options.lazy_expire : e->options.lazy_evict);
+        engine_log_deletion(e, db, key, why == KEYSPACE_EVICTED ? e->options.lazy_evict : e->options.lazy_expire);
+    if (e->watch_count != 0)
+        transaction_touch(e, db, key);
+    if (e->waits.queues != 0)
+        block_keys_note(e, db, key);
+    if (e->notify.fn != NULL)
+        e->notify.fn(e->notify.ctx, db, key, events[why].cls, events[why].event);
+}
+
+static void on_fields_removed(void *ctx, unsigned db, const struct keyref *key, const struct slice *fields, size_t n) {
+    struct engine *e = ctx;
+    e->stats.expired_fields += n;
+    if (fields != NULL && !e->applying && !e->loading && !e->following)
+        engine_log_fields_gone(e, db, key, fields, n);
     if (e->watch_count != 0)
         transaction_touch(e, db, key);
     if (e->notify.fn != NULL)
-        e->notify.fn(e->notify.ctx, db, key, expired ? NOTIFY_EXPIRED : NOTIFY_EVICTED,
-                     expired ? "expired" : "evicted");
+        e->notify.fn(e->notify.ctx, db, key, NOTIFY_HASH, "hexpired");
 }
 
 struct store_events engine_store_events(struct engine *e) {
-    return (struct store_events){.ctx = e, .removed = on_removed};
+    return (struct store_events){.ctx = e, .removed = on_removed, .fields_removed = on_fields_removed};
 }
 
 static void calibrate_ticks(struct engine *e) {
@@ -62,6 +80,7 @@ struct engine *engine_create(const struct engine_parts *parts) {
     e->commands = command_table_create();
     command_table_register(e->commands, transaction_commands, transaction_command_count, e);
     e->group = mem_calloc(1, sizeof *e->group);
+    e->pubsub = pubsub_create();
     outq_init(&e->sink);
     inflight_init(&e->inflight);
     e->active_expire = true;
@@ -115,6 +134,9 @@ void engine_destroy(struct engine *e) {
     mem_free(e->changed);
     mem_free(e->recent);
     mem_free(e->watch_buckets);
+    block_keys_deinit(e);
+    pubsub_destroy(e->pubsub);
+    mem_free(e->told);
     mem_free(e);
 }
 
@@ -228,6 +250,10 @@ void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks) {
     HF_ASSERT(e->hook_count < ENGINE_HOOKS_MAX);
     e->hooks[e->hook_count++] = *hooks;
     e->routed = e->routed || hooks->route != NULL;
+}
+
+void engine_set_replicated(struct engine *e, bool on) {
+    e->replicated = on;
 }
 
 size_t engine_client_count(const struct engine *e) {

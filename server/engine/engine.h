@@ -65,7 +65,7 @@ enum engine_access { ENGINE_ACCESS_NO, ENGINE_ACCESS_YES, ENGINE_ACCESS_LOCAL };
 struct engine_stats {
     uint64_t commands, connections, rejected_connections;
     uint64_t net_in, net_out;
-    uint64_t expired_keys, evicted_keys, keyspace_hits, keyspace_misses;
+    uint64_t expired_keys, expired_fields, evicted_keys, keyspace_hits, keyspace_misses;
     uint64_t evicted_clients, query_limit_closes, output_limit_closes;
     uint64_t error_replies, unexpected_error_replies;
     uint64_t auth_denied;
@@ -110,6 +110,8 @@ struct engine_stats *engine_stats(struct engine *e);
 /* Keyspace notifications: fn is told of every event (class: enum notify_class); NULL turns them off. */
 void engine_set_notify(struct engine *e, void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event), void *ctx);
 void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks);
+/* Whether replicas read the change log: then messages go there, too. */
+void engine_set_replicated(struct engine *e, bool on);
 const char *engine_run_id(const struct engine *e); /* 40 hex digits */
 
 /* ---- clients ---- */
@@ -125,6 +127,10 @@ struct client *engine_client_by_id(const struct engine *e, uint64_t id);
 /* Calls each() for every connected client; closing one inside is fine. */
 void engine_each_client(struct engine *e, void (*each)(void *arg, struct client *cl), void *arg);
 size_t engine_blocked_clients(const struct engine *e);
+size_t engine_blocked_with_deadline(const struct engine *e);
+/* Keys that clients wait for; those whose waiters are to learn when the key goes. */
+size_t engine_blocking_keys(const struct engine *e);
+size_t engine_blocking_keys_on_gone(const struct engine *e);
 size_t engine_clients_memory(const struct engine *e);
 /* CLIENT PAUSE until a monotonic ms deadline; all: every command, else writes only. Extends, never shortens. */
 void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all);
@@ -161,6 +167,9 @@ void engine_follow_end(struct engine *e);
  * all the same). Watched keys, blocked clients, notifications and keys in flight are treated as for local writes. */
 int engine_follow(struct client *cl, const struct slice *argv, int argc, struct slice group, struct buf *error)
     __attribute__((warn_unused_result));
+/* The data set was replaced as a whole (a full sync) and the log begins anew: watched keys have changed, and nothing of
+ * before is in flight. Before the old keys go. */
+void engine_data_replaced(struct engine *e);
 /* True when the request just run left a transaction open: its group goes on. */
 bool engine_follow_in_group(const struct client *cl);
 /* Forgets a transaction whose end will not come. */

@@ -17,6 +17,8 @@
 #include "server/engine/command.h"
 #include "server/engine/engine.h"
 #include "server/engine/inflight.h"
+#include "server/engine/write_ack.h"
+#include "server/engine/pubsub.h"
 
 #define ENGINE_GROUP_REQUESTS 64
 #define ENGINE_GROUP_ARGS 512
@@ -71,13 +73,33 @@ struct transaction {
     size_t watched_count, watched_cap;
 };
 
+struct key_wait;
 struct client_block {
-    const struct client_block_ops *ops; /* NULL: paused */
+    const struct client_block_ops *ops; /* NULL: paused, or waits for keys */
     void *state;
+    struct key_wait *keys;           /* NULL: does not wait for keys */
     int64_t deadline_us;             /* monotonic, 0 = none */
     uint64_t timer;                  /* wakes the loop at the deadline */
-    size_t index;                    /* in e->blocked */
+    size_t index;                    /* in e->blocked; who waits for keys is not there */
     struct owned_request *postponed; /* of a paused client */
+};
+
+/* See block_keys.c. */
+struct key_queue;
+struct key_waits {
+    struct key_queue **buckets;
+    size_t mask, queues;
+    size_t gone_queues; /* with waiters that are to learn when the key goes */
+    size_t clients;
+    struct key_queue **woken; /* to be served; NULL where one has gone */
+    size_t woken_count, woken_cap;
+    bool serving;
+};
+
+/* A client was told of a change of the running command, from this place of its output on. */
+struct told {
+    struct client *cl;
+    uint64_t from;
 };
 
 struct pending_command { /* of call_propagate() */
@@ -101,6 +123,11 @@ struct engine {
     struct slowlog *slowlog;
     struct engine_options options;
     struct collection_limits limits;
+    struct write_ack_terms write_ack;
+    struct write_ack_source ack_source;
+    uint64_t ack_timer; /* 0: not set */
+    int64_t ack_timer_us;
+    uint64_t ack_timeouts;
     struct engine_stats stats;
     struct engine_hooks hooks[ENGINE_HOOKS_MAX];
     int hook_count;
@@ -163,6 +190,16 @@ struct engine {
     struct watched_key **watch_buckets;
     size_t watch_mask, watch_count, watching_clients;
 
+    struct key_waits waits; /* clients that wait for keys */
+
+    /* messages */
+    struct pubsub *pubsub;
+    size_t pushed;              /* clients with messages that wait for the end of their own reply */
+    struct client *busy_client; /* whose command serves others meanwhile */
+    struct told *told;
+    size_t told_count, told_cap;
+    bool replicated; /* replicas read the change log */
+
     /* time */
     int64_t now_ms, now_us, started_us;
     double ns_per_tick;
@@ -219,6 +256,8 @@ void engine_count_error(struct engine *e, struct slice text);
 void engine_reply_error(struct client *cl, const char *text);
 /* Not queued while MULTI is open. */
 bool engine_runs_in_multi(const struct command_entry *cmd);
+/* After a request has been answered: what nobody reads is dropped (CLIENT REPLY), and the mode of the next is set. */
+void engine_settle_replies(struct client *cl);
 bool engine_evict(struct engine *e); /* false: over the limit and nothing may go */
 
 /* ---- propagate.c ---- */
@@ -228,6 +267,9 @@ void engine_log_request(struct engine *e, struct client *cl, const struct call *
 void engine_log_exec_begin(struct engine *e);
 void engine_log_exec_end(struct engine *e);
 void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key, bool lazy);
+/* The same for fields of a hash that the keyspace removed by itself. */
+void engine_log_fields_gone(struct engine *e, unsigned db, const struct keyref *key, const struct slice *fields,
+                            size_t n);
 
 /* ---- transaction.c ---- */
 extern const struct command transaction_commands[];
@@ -243,10 +285,37 @@ size_t transaction_memory(const struct client *cl);
 void block_pause(struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc);
 void block_check_all(struct engine *e);
 void block_drop(struct client *cl);
+/* The client goes on: its reply was written, and what it sent meanwhile is worked off in the next batch. */
+void block_resume(struct client *cl);
+
+/* ---- pubsub.c ---- */
+struct pubsub *pubsub_create(void);
+void pubsub_destroy(struct pubsub *p);
+void pubsub_free(struct client *cl);
+/* What was pushed to the client while its command ran comes behind the reply. */
+void pubsub_release_pushes(struct client *cl);
+/* What was told of the command that has run is held up to this offset; 0: it changed nothing. */
+void pubsub_hold_told(struct engine *e, uint64_t offset);
+
+/* ---- block_keys.c ---- */
+/* A key changed or went, or a whole database (-1: all) did: who waits for it is served once the command is over. */
+void block_keys_note(struct engine *e, unsigned db, const struct keyref *key);
+void block_keys_note_all(struct engine *e, int db);
+/* Serves who waits for what was noted, unless a command runs or writes are not possible now. */
+void block_keys_serve(struct engine *e);
+/* While a request runs again: is this one of the keys it waits for, but not the one that was changed? */
+bool block_keys_hides(const struct call *c, const struct keyref *key);
+/* The request that has just run (again) waits (on). */
+bool block_keys_unfinished(const struct client *cl);
+void block_keys_unblock(struct client *cl, bool with_error);
+void block_keys_leave(struct client *cl);
+size_t block_keys_memory(const struct client *cl);
+void block_keys_deinit(struct engine *e);
 
 /* ---- engine_settings.c ---- */
 void engine_register_settings(struct engine *e);
 void engine_register_collection_settings(struct engine *e);
+void engine_register_write_ack_settings(struct engine *e);
 /* Hands the limits to the keyspace, if there is one yet. */
 void engine_apply_limits(struct engine *e);
 /* Tells a new keyspace what the options are, defaults too. */

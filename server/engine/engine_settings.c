@@ -362,6 +362,7 @@ static const struct setting rows[] = {
 void engine_register_settings(struct engine *e) {
     settings_register(e->settings, rows, sizeof rows / sizeof rows[0], &e->options, e);
     engine_register_collection_settings(e);
+    engine_register_write_ack_settings(e);
 }
 
 void engine_apply_to_keyspace(struct engine *e) {

@@ -83,3 +83,13 @@ bool engine_follow_in_group(const struct client *cl) {
 void engine_follow_discard(struct client *cl) {
     transaction_discard(cl);
 }
+
+void engine_data_replaced(struct engine *e) {
+    if (e->watch_count != 0)
+        transaction_touch_all(e, -1);
+    inflight_prune(&e->inflight, UINT64_MAX);
+    e->recent_count = 0;
+    e->recent_lost = false;
+    for (size_t i = 0; i < e->client_count; i++)
+        e->clients[i]->wait_offset = 0;
+}

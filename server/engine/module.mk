@@ -2,6 +2,7 @@ noinst_LIBRARIES += server/engine/libengine.a
 server_engine_libengine_a_SOURCES = \
 	server/engine/batch.c \
 	server/engine/block.c \
+	server/engine/block_keys.c \
 	server/engine/follow.c \
 	server/engine/call.c \
 	server/engine/call.h \
@@ -22,6 +23,8 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/latency.c \
 	server/engine/latency.h \
 	server/engine/propagate.c \
+	server/engine/pubsub.c \
+	server/engine/pubsub.h \
 	server/engine/settings.c \
 	server/engine/settings.h \
 	server/engine/settings_absent.c \
@@ -31,20 +34,25 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/settings_value.c \
 	server/engine/slowlog.c \
 	server/engine/slowlog.h \
-	server/engine/transaction.c
+	server/engine/transaction.c \
+	server/engine/write_ack.c \
+	server/engine/write_ack.h
 
 if HAVE_CMOCKA
 engine_unit_tests = \
+	tests/unit/engine/test_block_keys \
 	tests/unit/engine/test_command \
 	tests/unit/engine/test_hold \
 	tests/unit/engine/test_inflight \
 	tests/unit/engine/test_info \
 	tests/unit/engine/test_latency \
+	tests/unit/engine/test_pubsub \
 	tests/unit/engine/test_session \
 	tests/unit/engine/test_settings \
 	tests/unit/engine/test_settings_rewrite \
 	tests/unit/engine/test_slowlog \
-	tests/unit/engine/test_transaction
+	tests/unit/engine/test_transaction \
+	tests/unit/engine/test_write_ack
 check_PROGRAMS += $(engine_unit_tests)
 TESTS += $(engine_unit_tests)
 tests_unit_engine_test_info_SOURCES = tests/unit/engine/test_info.c tests/support/unit.h
@@ -66,6 +74,16 @@ tests_unit_engine_test_slowlog_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_command_SOURCES = tests/unit/engine/test_command.c tests/support/unit.h
 tests_unit_engine_test_command_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_command_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_block_keys_SOURCES = tests/unit/engine/test_block_keys.c tests/unit/engine/engine_fixture.h \
+	tests/support/unit.h
+tests_unit_engine_test_block_keys_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_block_keys_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_pubsub_SOURCES = tests/unit/engine/test_pubsub.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_pubsub_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_pubsub_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_write_ack_SOURCES = tests/unit/engine/test_write_ack.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_write_ack_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_write_ack_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_hold_SOURCES = tests/unit/engine/test_hold.c tests/unit/engine/engine_fixture.h tests/support/unit.h
 tests_unit_engine_test_hold_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_hold_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

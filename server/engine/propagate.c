@@ -12,8 +12,8 @@
  *
  * A command outside a transaction is one group: its own bytes, or the commands it gave with call_propagate(), wrapped
  * in MULTI/EXEC when there are several. Inside EXEC everything is one group that opens with the first change. A key
- * that the keyspace removes by itself is a DEL of its own, before the command that met it. SELECT precedes a command
- * whose database is not the log's current one. */
+ * that the keyspace removes by itself is a DEL of its own, before the command that met it; fields of a hash are an
+ * HDEL. SELECT precedes a command whose database is not the log's current one. */
 
 /* More keys than this between two sleeps are not worth remembering one by one. */
 #define RECENT_MAX 65536
@@ -144,7 +144,8 @@ void engine_log_request(struct engine *e, struct client *cl, const struct call *
             record_in_flight(e, cl); /* its bytes are in the log already */
         return;
     }
-    if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0))
+    if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0) ||
+        (c->propagate == CALL_PROPAGATE_MESSAGE && !e->replicated))
         return;
     if (c->propagate == CALL_PROPAGATE_OWN) {
         log_own(e);
@@ -158,7 +159,7 @@ void engine_log_request(struct engine *e, struct client *cl, const struct call *
         close_group(e);
     }
     /* Inside EXEC the offset is only known at its end: keys are recorded then. */
-    if (!e->in_exec)
+    if (!e->in_exec && c->propagate != CALL_PROPAGATE_MESSAGE)
         record_in_flight(e, cl);
 }
 
@@ -181,19 +182,36 @@ void engine_log_exec_end(struct engine *e) {
     record_in_flight(e, e->call->client);
 }
 
+/* What the keyspace did to a key by itself. */
+static void log_effect(struct engine *e, unsigned db, const struct keyref *key, const struct slice *argv, int argc) {
+    append_select(e, db);
+    open_exec(e);
+    append_argv(e, argv, argc);
+    close_group(e);
+    uint64_t changed = inflight_key(db, key->hash);
+    if (!e->tracking)
+        remember(e, &changed, 1);
+    else if (!e->in_exec)
+        inflight_put(&e->inflight, changed, changelog_appended(e->log));
+}
+
 void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key, bool lazy) {
     if (e->following || !changelog_is_active(e->log))
         return;
     struct slice argv[2] = {lazy ? SLICE_LIT("UNLINK") : SLICE_LIT("DEL"), key->key};
-    append_select(e, db);
-    open_exec(e);
-    append_argv(e, argv, 2);
-    close_group(e);
-    uint64_t gone = inflight_key(db, key->hash);
-    if (!e->tracking)
-        remember(e, &gone, 1);
-    else if (!e->in_exec)
-        inflight_put(&e->inflight, gone, changelog_appended(e->log));
+    log_effect(e, db, key, argv, 2);
+}
+
+void engine_log_fields_gone(struct engine *e, unsigned db, const struct keyref *key, const struct slice *fields,
+                            size_t n) {
+    if (e->following || !changelog_is_active(e->log))
+        return;
+    struct slice *argv = mem_alloc((n + 2) * sizeof *argv);
+    argv[0] = SLICE_LIT("HDEL");
+    argv[1] = key->key;
+    memcpy(argv + 2, fields, n * sizeof *fields);
+    log_effect(e, db, key, argv, (int)n + 2);
+    mem_free(argv);
 }
 
 void engine_propagate(struct engine *e, unsigned db, const struct slice *argv, int argc) {
@@ -221,6 +239,10 @@ void call_propagate(struct call *c, unsigned db, const struct slice *argv, int a
 
 void call_propagate_nothing(struct call *c) {
     c->propagate = CALL_PROPAGATE_NOTHING;
+}
+
+void call_propagate_message(struct call *c) {
+    c->propagate = CALL_PROPAGATE_MESSAGE;
 }
 
 void call_propagate_always(struct call *c) {

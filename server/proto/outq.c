@@ -108,6 +108,11 @@ void outq_init(struct outq *q) {
     memset(q, 0, sizeof *q);
 }
 
+void outq_init_at(struct outq *q, uint64_t position) {
+    outq_init(q);
+    q->begin = q->finish = position;
+}
+
 void outq_deinit(struct outq *q) {
     outq_clear(q);
 }

@@ -39,6 +39,8 @@ struct outq {
 };
 
 void outq_init(struct outq *q);
+/* As outq_init(), with positions from here on. */
+void outq_init_at(struct outq *q, uint64_t position);
 void outq_deinit(struct outq *q); /* frees all chunks */
 void outq_clear(
     struct outq *q); /* drops all bytes not yet consumed, and open holes; positions go on from the old end */

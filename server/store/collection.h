@@ -32,6 +32,7 @@ struct collection_limits {
 struct collection_rules {
     const struct table_policy *policy;
     struct collection_limits limits;
+    uint32_t list_plain_bytes; /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: unset (quicklist.h: plain_bytes) */
 };
 
 /* The options' defaults. */

@@ -5,6 +5,7 @@
 #include "server/base/clock.h"
 #include "server/base/crc.h"
 #include "server/base/mem.h"
+#include "server/store/hash.h"
 #include "server/store/keyspace_int.h"
 
 /* Databases: made when first written to, kept sorted by number, with an array by number for the first ones. */
@@ -89,6 +90,41 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         ks->near[b] = da;
 }
 
+struct keyspace *keyspace_create_beside(const struct keyspace *ks) {
+    uint64_t seed;
+    rng_entropy(&seed, sizeof seed);
+    const struct keyspace_options o = {
+        .databases = ks->databases, .slots = ks->has_slots, .hash_key = ks->hash_key, .rng_seed = seed};
+    struct keyspace *beside = keyspace_create(&o);
+    beside->rules.limits = ks->rules.limits;
+    beside->expiry = KEYSPACE_EXPIRE_IGNORE;
+    beside->clock = ks->clock;
+    beside->lfu_log_factor = ks->lfu_log_factor;
+    beside->lfu_decay_time_min = ks->lfu_decay_time_min;
+    keyspace_set_now_ms(beside, ks->now_ms);
+    return beside;
+}
+
+void keyspace_take_all(struct keyspace *ks, struct keyspace *from, bool async) {
+    HF_ASSERT(ks->databases == from->databases && ks->has_slots == from->has_slots);
+    HF_ASSERT(memcmp(&ks->hash_key, &from->hash_key, sizeof ks->hash_key) == 0);
+    keyspace_flush(ks, -1, async);
+    struct made_database *made = ks->made;
+    size_t cap = ks->made_cap;
+    ks->made = from->made;
+    ks->made_count = from->made_count;
+    ks->made_cap = from->made_cap;
+    for (size_t i = 0; i < ks->made_count; i++) {
+        if (ks->made[i].number >= ks->near_count)
+            continue;
+        ks->near[ks->made[i].number] = ks->made[i].d;
+        from->near[ks->made[i].number] = NULL;
+    }
+    from->made = made;
+    from->made_count = 0;
+    from->made_cap = cap;
+}
+
 void keyspace_expect(struct keyspace *ks, unsigned db, size_t keys, size_t deadlines) {
     (void)deadlines; /* the index grows by nodes: nothing to prepare */
     if (ks->has_slots || keys == 0)
@@ -137,7 +173,7 @@ size_t keyspace_table_bytes(const struct keyspace *ks, unsigned db) {
 
 size_t keyspace_deadline_bytes(const struct keyspace *ks, unsigned db) {
     const struct database *d = keyspace_db(ks, db);
-    return d == NULL ? 0 : deadline_bytes(&d->deadlines);
+    return d == NULL ? 0 : deadline_bytes(&d->deadlines) + deadline_bytes(&d->fields);
 }
 
 size_t keyspace_rehash_bytes(const struct keyspace *ks) {
@@ -270,7 +306,7 @@ void keyspace_describe(const struct keyspace *ks, unsigned db, bool full, struct
 struct check_arg {
     const struct keyspace *ks;
     unsigned slot;
-    size_t deadlines;
+    size_t deadlines, timed;
 };
 
 static int check_entry(void *arg, void *item) {
@@ -280,6 +316,22 @@ static int check_entry(void *arg, void *item) {
     struct slice key = entry_key_bytes(e);
     HF_ASSERT(!a->ks->has_slots || crc16_key_slot(key.p, key.n) == a->slot);
     a->deadlines += entry_has_deadline(e);
+    if (entry_type_of(e) == VALUE_HASH) {
+        struct collection h = collection_of(&a->ks->rules, e);
+        hash_check(&h);
+        a->timed += hash_next_deadline_ms(&h) != FIELD_NO_DEADLINE;
+    }
+    return 0;
+}
+
+static int check_timer(void *arg, struct deadline_item *timer) {
+    const struct check_arg *a = arg;
+    const struct entry *e = (const struct entry *)(uintptr_t)timer->own;
+    struct keyref key = keyspace_key(a->ks, entry_key_bytes(e));
+    HF_ASSERT(keyspace_peek(a->ks, a->slot, &key) == e && entry_type_of(e) == VALUE_HASH);
+    struct collection h = collection_of(&a->ks->rules, e);
+    HF_ASSERT(hash_timer(&h) != NULL && *hash_timer(&h) == timer);
+    HF_ASSERT(hash_next_deadline_ms(&h) == timer->deadline_ms);
     return 0;
 }
 
@@ -314,6 +366,9 @@ static void check_database(const struct keyspace *ks, const struct made_database
     HF_ASSERT(arg.deadlines == d->deadlines.used);
     arg.slot = m->number;
     (void)deadline_each(&d->deadlines, check_item, &arg);
+    deadline_check(&d->fields);
+    HF_ASSERT(arg.timed == d->fields.used);
+    (void)deadline_each(&d->fields, check_timer, &arg);
 }
 
 void keyspace_check(const struct keyspace *ks) {

@@ -22,9 +22,11 @@ static struct made_database *earliest(struct keyspace *ks, int64_t *ret_deadline
 }
 
 int64_t keyspace_next_deadline_ms(const struct keyspace *ks) {
-    int64_t deadline_ms;
+    int64_t deadline_ms = -1, fields_ms = keyspace_next_field_deadline_ms(ks);
     /* The index keeps its earliest item once it has looked for it: a cache, not a change. */
-    return earliest((struct keyspace *)(uintptr_t)ks, &deadline_ms) == NULL ? -1 : deadline_ms;
+    if (earliest((struct keyspace *)(uintptr_t)ks, &deadline_ms) == NULL)
+        return fields_ms;
+    return fields_ms >= 0 && fields_ms < deadline_ms ? fields_ms : deadline_ms;
 }
 
 static void expire(struct keyspace *ks, const struct made_database *m, const struct entry *e) {
@@ -34,18 +36,12 @@ static void expire(struct keyspace *ks, const struct made_database *m, const str
     keyspace_remove_announced(ks, m->d, m->number, &key, slot, ks->lazy.expire, KEYSPACE_EXPIRED);
 }
 
-size_t keyspace_expire_due(struct keyspace *ks, int64_t budget_us) {
+/* Due keys until none is left or the time is up. */
+static size_t expire_due_keys(struct keyspace *ks, int64_t end_us) {
     size_t removed = 0;
     int64_t deadline_ms;
-    if (ks->expiry != KEYSPACE_EXPIRE_DELETE)
-        return 0;
     const struct made_database *m = earliest(ks, &deadline_ms);
-    if (m == NULL || deadline_ms >= ks->now_ms)
-        return 0;
-    int64_t now_us = clock_mono_us(), end_us;
-    if (__builtin_add_overflow(now_us, budget_us, &end_us))
-        end_us = INT64_MAX;
-    do {
+    while (m != NULL && deadline_ms < ks->now_ms) {
         struct deadline_item *due[DEADLINE_LEAF_ITEMS];
         size_t n = deadline_due(&m->d->deadlines, ks->now_ms, due);
         for (size_t i = 0; i < n; i++) {
@@ -54,6 +50,24 @@ size_t keyspace_expire_due(struct keyspace *ks, int64_t budget_us) {
                 return removed;
         }
         m = earliest(ks, &deadline_ms);
-    } while (m != NULL && deadline_ms < ks->now_ms);
+    }
+    return removed;
+}
+
+size_t keyspace_expire_due(struct keyspace *ks, int64_t budget_us) {
+    if (ks->expiry != KEYSPACE_EXPIRE_DELETE)
+        return 0;
+    int64_t first_ms = keyspace_next_deadline_ms(ks);
+    if (first_ms < 0 || first_ms >= ks->now_ms)
+        return 0;
+    int64_t now_us = clock_mono_us(), half_us, end_us;
+    /* Keys leave some of the time to fields, and get back what those do not need. */
+    if (__builtin_add_overflow(now_us, budget_us, &end_us))
+        end_us = INT64_MAX;
+    half_us = now_us + (end_us - now_us) / 2;
+    size_t removed = expire_due_keys(ks, half_us);
+    removed += keyspace_expire_due_fields(ks, end_us);
+    if (clock_mono_us() < end_us)
+        removed += expire_due_keys(ks, end_us);
     return removed;
 }

@@ -5,8 +5,6 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/mem.h"
-#include "server/ds/intset.h"
-#include "server/ds/listpack.h"
 #include "server/ds/slab.h"
 #include "server/store/deadline.h"
 
@@ -46,6 +44,7 @@ struct fields {
     struct slab slab;
     struct deadline_index deadlines;
     const struct table_policy *policy;
+    struct deadline_item *timer; /* see hash.h */
 };
 
 /* Where the parts of an element are. */
@@ -195,6 +194,7 @@ void fields_destroy(struct fields *t) {
     deadline_clear(&t->deadlines);
     table_clear(&t->table, drop_field, t);
     HF_ASSERT(t->slab.block_bytes == 0 && t->slab.outside_bytes == 0);
+    mem_free(t->timer);
     mem_free_sized(t, sizeof *t);
 }
 
@@ -285,6 +285,20 @@ int64_t fields_next_deadline_ms(struct fields *t) {
     return first != NULL ? first->deadline_ms : FIELD_NO_DEADLINE;
 }
 
+int64_t fields_last_deadline_ms(const struct fields *t) {
+    const struct deadline_item *last = deadline_last(&t->deadlines);
+    return last != NULL ? last->deadline_ms : FIELD_NO_DEADLINE;
+}
+
+struct deadline_item **fields_timer(struct fields *t) {
+    return &t->timer;
+}
+
+void fields_set_timer(struct fields *t, struct deadline_item *timer_take) {
+    HF_ASSERT(t->timer == NULL);
+    t->timer = timer_take;
+}
+
 struct field *fields_first_due(struct fields *t, int64_t before_ms) {
     struct deadline_item *first = deadline_first(&t->deadlines);
     return first != NULL && first->deadline_ms < before_ms ? (struct field *)(void *)first : NULL;
@@ -334,7 +348,7 @@ void fields_prefetch(const struct fields *t, struct slice name) {
 
 size_t fields_memory_bytes(const struct fields *t) {
     return mem_usable_size(t) + table_bytes(&t->table) + t->slab.block_bytes + t->slab.outside_bytes +
-           deadline_bytes(&t->deadlines);
+           deadline_bytes(&t->deadlines) + (t->timer != NULL ? mem_usable_size(t->timer) : 0);
 }
 
 struct check {
@@ -366,39 +380,3 @@ void fields_check(const struct fields *t) {
     HF_ASSERT(k.with_deadline == t->deadlines.used);
     deadline_each(&t->deadlines, check_indexed, (void *)(uintptr_t)t);
 }
-
-/* ---- the types' rows ---- */
-
-static void type_free(enum value_encoding encoding, void *object) {
-    if (encoding == VALUE_ENC_LISTPACK)
-        listpack_destroy(object);
-    else if (encoding == VALUE_ENC_INTSET)
-        intset_destroy(object);
-    else if (encoding == VALUE_ENC_HASHTABLE)
-        fields_destroy(object);
-    else
-        HF_PANIC("no encoding of hashes and sets: %d", (int)encoding);
-}
-
-static size_t type_effort(enum value_encoding encoding, const void *object) {
-    return encoding == VALUE_ENC_HASHTABLE ? fields_count(object) : 1;
-}
-
-static size_t type_memory_bytes(enum value_encoding encoding, const void *object, size_t samples) {
-    (void)samples; /* the sum is known */
-    return encoding == VALUE_ENC_HASHTABLE ? fields_memory_bytes(object) : mem_usable_size(object);
-}
-
-static void *type_copy(enum value_encoding encoding, const void *object) {
-    if (encoding == VALUE_ENC_LISTPACK)
-        return listpack_dup(object);
-    if (encoding == VALUE_ENC_INTSET)
-        return intset_dup(object);
-    HF_ASSERT(encoding == VALUE_ENC_HASHTABLE);
-    return fields_copy(object);
-}
-
-const struct value_type_ops hash_type_ops = {
-    .free = type_free, .effort = type_effort, .memory_bytes = type_memory_bytes, .copy = type_copy};
-const struct value_type_ops set_type_ops = {
-    .free = type_free, .effort = type_effort, .memory_bytes = type_memory_bytes, .copy = type_copy};

@@ -15,6 +15,7 @@
 #define HF_STORE_FIELDS_H
 
 #include "server/ds/table.h"
+#include "server/store/deadline.h"
 #include "server/store/type.h"
 
 struct fields;
@@ -49,8 +50,14 @@ bool fields_remove(struct fields *t, struct slice name);
 size_t fields_deadlines(const struct fields *t);
 /* The earliest deadline, or FIELD_NO_DEADLINE. */
 int64_t fields_next_deadline_ms(struct fields *t);
+/* The latest deadline, or FIELD_NO_DEADLINE. */
+int64_t fields_last_deadline_ms(const struct fields *t);
 /* The element of the earliest deadline if that is before before_ms, else NULL. */
 struct field *fields_first_due(struct fields *t, int64_t before_ms);
+
+/* A place for the timer of a hash (hash.h): NULL at first; freed with the table, not copied. */
+struct deadline_item **fields_timer(struct fields *t);
+void fields_set_timer(struct fields *t, struct deadline_item *timer_take);
 
 /* An element, each with nearly the same probability; NULL when empty. */
 struct field *fields_random(const struct fields *t, struct rng *rng);
@@ -65,8 +72,5 @@ void fields_prefetch(const struct fields *t, struct slice name);
 size_t fields_memory_bytes(const struct fields *t);
 /* Asserts every invariant; O(n). */
 void fields_check(const struct fields *t);
-
-extern const struct value_type_ops hash_type_ops;
-extern const struct value_type_ops set_type_ops;
 
 #endif

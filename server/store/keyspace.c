@@ -13,7 +13,9 @@
  *  1. Every entry is in the table of its slot, and in the deadline index of its database exactly when it has a
  * deadline.
  *  2. An entry in the index does not change deadline or address without the index being told first.
- *  3. keys of a database, its slots and its groups of slots are the sums of the tables' counts.
+ *  3. The timer of a hash (hash.h) is in the index of its database exactly when a field has a deadline; it tells the
+ * earliest one and its entry.
+ *  4. keys of a database, its slots and its groups of slots are the sums of the tables' counts.
  *
  * A put writes the new value before it frees the old one, because the new bytes may lie in it.
  */
@@ -171,6 +173,9 @@ struct entry *keyspace_find(struct keyspace *ks, unsigned db, const struct keyre
             keyspace_remove_announced(ks, d, db, key, slot, ks->lazy.expire, KEYSPACE_EXPIRED);
         return NULL;
     }
+    if (__builtin_expect(d->fields.used != 0, 0) && entry_type_of(e) == VALUE_HASH &&
+        !keyspace_fields_on_access(ks, d, db, key, slot))
+        return NULL;
     if (!(flags & KEYSPACE_LOOKUP_NOTOUCH))
         touch(ks, e);
     return e;
@@ -215,6 +220,7 @@ static struct entry *add_absent(struct keyspace *ks, struct database *d, unsigne
     note_resizing(d, key);
     if (deadline_ms != KEYSPACE_NO_DEADLINE)
         deadline_insert(&d->deadlines, entry_as_item(e));
+    keyspace_link_fields(d, e);
     announce_appeared(ks, db, key, e);
     return e;
 }
@@ -228,6 +234,7 @@ static struct entry *replace(struct keyspace *ks, struct database *d, void **slo
     bool owned = entry_owns(was);
     struct value old = entry_owned(was);
     struct rbuf *release;
+    keyspace_unlink_fields(d, was);
     v = entry_normalise(entry_key_bytes(was).n, deadline_ms != KEYSPACE_NO_DEADLINE, v, &release);
     if (!same_deadline && was_deadline != KEYSPACE_NO_DEADLINE) {
         if (deadline_ms != KEYSPACE_NO_DEADLINE)
@@ -244,6 +251,7 @@ static struct entry *replace(struct keyspace *ks, struct database *d, void **slo
     }
     if (!same_deadline && deadline_ms != KEYSPACE_NO_DEADLINE)
         deadline_insert(&d->deadlines, entry_as_item(now));
+    keyspace_link_fields(d, now);
     rbuf_unref(release);
     if (owned)
         keyspace_release(ks, old, ks->lazy.server_del);
@@ -278,6 +286,7 @@ void keyspace_unlink(struct keyspace *ks, struct database *d, const struct keyre
     const struct entry *e = *slot;
     if (entry_has_deadline(e))
         deadline_remove(&d->deadlines, entry_as_item(e), entry_deadline_value(e));
+    keyspace_unlink_fields(d, e);
     table_remove(&d->tables[key->slot], &entry_table_ops, &ks->policy, key->hash, slot);
     count_key(d, key, (uint64_t)-1);
     note_resizing(d, key);
@@ -356,6 +365,7 @@ struct entry *keyspace_set_deadline(struct keyspace *ks, unsigned db, const stru
         *slot = now;
         entry_free_block(e);
         e = now;
+        keyspace_move_fields(d, e);
     }
     if (deadline_ms != KEYSPACE_NO_DEADLINE)
         deadline_insert(&d->deadlines, entry_as_item(e));

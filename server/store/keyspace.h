@@ -1,8 +1,9 @@
 /* The keyspace: numbered databases of entries, their deadlines, expiry, eviction and scanning.
  *
  * One table per database, or one per hash slot in database 0 and the others alike where `slots` is on. A deadline index
- * per database holds the keys that have one in deadline order. The keyspace never logs, propagates or replies: what
- * happens inside it (a key expired on access, was evicted …) leaves through struct store_events.
+ * per database holds the keys that have one in deadline order, and another one the hashes whose fields have deadlines.
+ * The keyspace never logs, propagates or replies: what happens inside it (a key expired on access, was evicted …)
+ * leaves through struct store_events.
  *
  * Time: the keyspace sees the time its owner sets (keyspace_set_now_ms), so that one command, transaction or script
  * sees one instant. Thread: one owner thread; a forked child may read. Errors: functions that can fail say so; memory
@@ -33,7 +34,11 @@ struct keyref {
     uint32_t slot; /* 0 where slots are off */
 };
 
-enum keyspace_removal { KEYSPACE_EXPIRED, KEYSPACE_EVICTED };
+enum keyspace_removal {
+    KEYSPACE_EXPIRED,
+    KEYSPACE_EVICTED,
+    KEYSPACE_FIELDS_EXPIRED, /* a hash whose last fields were due */
+};
 
 /* Announcements. All are called on the owner's thread, after the change; the key bytes are valid during the call only.
  * They must not change the keyspace. Any pointer may be NULL. */
@@ -41,6 +46,9 @@ struct store_events {
     void *ctx;
     /* The keyspace removed a key by itself (never for keyspace_delete()). */
     void (*removed)(void *ctx, unsigned db, const struct keyref *key, enum keyspace_removal why);
+    /* The keyspace removed due fields of a hash by itself, the earliest first. fields NULL: all that it had, n of them;
+     * removed() follows for the key. */
+    void (*fields_removed)(void *ctx, unsigned db, const struct keyref *key, const struct slice *fields, size_t n);
     /* A key appeared under a name that had none (a blocked client may wait for it), or its value became another one. */
     void (*appeared)(void *ctx, unsigned db, const struct keyref *key, enum value_type type);
 };
@@ -131,8 +139,12 @@ struct entry *keyspace_set_int(struct keyspace *ks, unsigned db, const struct ke
  * them until the next call. 0, or -1 when memory is not there (nothing changed). */
 int keyspace_string_writable(struct keyspace *ks, unsigned db, const struct keyref *key, struct entry **inout_e,
                              size_t len_bytes, char **ret_bytes) __attribute__((warn_unused_result));
-/* A collection changed its encoding or its object pointer in place. */
+/* A collection changed its encoding or its object pointer in place; of a hash, keyspace_fields_changed() is told too.
+ */
 void keyspace_set_object(struct keyspace *ks, struct entry *e, enum value_encoding encoding, void *object);
+/* Fields of a hash, or their deadlines, changed: brings the index of hashes by deadline up to date. O(1) where the
+ * earliest deadline is what it was. */
+void keyspace_fields_changed(struct keyspace *ks, unsigned db, struct entry *e);
 /* RESTORE … IDLETIME / FREQ and loading: -1 leaves that clock alone. */
 void keyspace_set_access(struct keyspace *ks, struct entry *e, int64_t idle_s, int freq);
 
@@ -146,6 +158,10 @@ size_t keyspace_slot_size(const struct keyspace *ks, unsigned db, unsigned slot)
  * removed. */
 size_t keyspace_flush(struct keyspace *ks, int db, bool async);
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
+/* An empty keyspace of the same shape, hash key and rules, which announces nothing: to load into while this one serves. */
+struct keyspace *keyspace_create_beside(const struct keyspace *ks);
+/* Empties ks and moves all databases of `from`, made by keyspace_create_beside(), into it; `from` is empty then. */
+void keyspace_take_all(struct keyspace *ks, struct keyspace *from, bool async);
 /* Room for `keys` more keys in the tables of a database, `deadlines` of them with a deadline (RESIZEDB of a snapshot).
  * Checked. */
 void keyspace_expect(struct keyspace *ks, unsigned db, size_t keys, size_t deadlines);
@@ -165,10 +181,20 @@ int keyspace_each(const struct keyspace *ks, unsigned db, int (*each)(void *arg,
 struct entry *keyspace_random(struct keyspace *ks, unsigned db);
 
 /* ---- expiry ---- */
-/* Removes due keys in deadline order, all databases, until none is due or budget_us of CPU time is used up; announces
- * each. Returns how many. */
+/* The time by which fields of hashes are due for who reads: now, or HASH_NOTHING_DUE where deadlines are not looked at.
+ */
+int64_t keyspace_field_now_ms(const struct keyspace *ks);
+/* Whether e is a hash whose fields all are due for who reads. */
+bool keyspace_fields_over(const struct keyspace *ks, const struct entry *e);
+/* Removes all due fields of e, a hash that keyspace_find() returned, where fields may be removed: before a change that
+ * depends on them. At least one field stays. */
+void keyspace_expire_fields(struct keyspace *ks, unsigned db, const struct keyref *key, struct entry *e);
+/* Hashes with fields that have a deadline. */
+size_t keyspace_timed_hashes(const struct keyspace *ks, unsigned db);
+/* Removes due keys in deadline order and due fields of hashes, all databases, until none is due or budget_us of CPU
+ * time is used up; announces each. Returns how many. */
 size_t keyspace_expire_due(struct keyspace *ks, int64_t budget_us);
-/* Earliest deadline over all databases (Unix ms), or -1. */
+/* Earliest deadline of keys and fields over all databases (Unix ms), or -1. */
 int64_t keyspace_next_deadline_ms(const struct keyspace *ks);
 
 /* ---- eviction ---- */

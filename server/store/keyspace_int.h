@@ -1,5 +1,5 @@
 /* Inside of the keyspace, for the files it is made of: keyspace.c (keys), database.c (databases, upkeep), scan.c,
- * expiry.c, eviction.c, lazyfree.c. */
+ * expiry.c, field_expiry.c, eviction.c, lazyfree.c. */
 #ifndef HF_STORE_KEYSPACE_INT_H
 #define HF_STORE_KEYSPACE_INT_H
 
@@ -28,6 +28,7 @@ struct database {
     struct slot_books *slots;
     size_t keys;
     struct deadline_index deadlines;
+    struct deadline_index fields; /* timers of the hashes whose fields have deadlines, by the earliest of each */
     struct table single;
 };
 
@@ -137,6 +138,28 @@ void keyspace_unlink(struct keyspace *ks, struct database *d, const struct keyre
 /* Removes e and announces it. lazy: a big value is freed in the background. */
 void keyspace_remove_announced(struct keyspace *ks, struct database *d, unsigned db, const struct keyref *key,
                                void **slot, bool lazy, enum keyspace_removal why);
+
+/* The timers of hashes, see field_expiry.c. An entry that is no hash is let alone by the first three. */
+void keyspace_link_fields_slow(struct database *d, struct entry *e);
+void keyspace_unlink_fields_slow(struct database *d, const struct entry *e);
+static inline void keyspace_link_fields(struct database *d, struct entry *e) {
+    if (entry_type_of(e) == VALUE_HASH)
+        keyspace_link_fields_slow(d, e);
+}
+static inline void keyspace_unlink_fields(struct database *d, const struct entry *e) {
+    if (__builtin_expect(d->fields.used != 0, 0) && entry_type_of(e) == VALUE_HASH)
+        keyspace_unlink_fields_slow(d, e);
+}
+/* An entry with the same value took the place of another one. */
+void keyspace_move_fields(struct database *d, struct entry *now);
+/* A user's access to the entry in `slot`, a hash: where fields may be removed, some of the due ones go. False where it
+ * is over: nobody may see it, and it is gone where it may be removed. */
+bool keyspace_fields_on_access(struct keyspace *ks, struct database *d, unsigned db, const struct keyref *key,
+                               void **slot);
+/* Removes due fields of hashes, the earliest hash first, until none is due or end_us is reached; returns how many. */
+size_t keyspace_expire_due_fields(struct keyspace *ks, int64_t end_us);
+/* Earliest deadline of a field over all databases, or -1. */
+int64_t keyspace_next_field_deadline_ms(const struct keyspace *ks);
 
 /* Frees v now or, where it is big and lazy is set, in the background. */
 void keyspace_release(struct keyspace *ks, struct value v, bool lazy);

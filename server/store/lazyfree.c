@@ -57,6 +57,7 @@ static void drop_entry(void *arg, void *item) {
 
 static void free_database(struct database *d) {
     deadline_clear(&d->deadlines);
+    deadline_clear(&d->fields);
     unsigned tables = d->slots != NULL ? KEYSPACE_SLOTS : 1;
     for (unsigned i = 0; i < tables; i++)
         table_clear(&d->tables[i], drop_entry, NULL);

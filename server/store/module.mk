@@ -6,11 +6,16 @@ server_store_libstore_a_SOURCES = \
 	server/store/entry.c server/store/entry.h server/store/entry_int.h \
 	server/store/eviction.c \
 	server/store/expiry.c \
+	server/store/field_expiry.c \
 	server/store/fields.c server/store/fields.h \
+	server/store/hash.c server/store/hash.h \
 	server/store/keyspace.c server/store/keyspace.h server/store/keyspace_int.h \
 	server/store/lazyfree.c \
+	server/store/list.c server/store/list.h \
 	server/store/scan.c \
+	server/store/set.c server/store/set.h \
 	server/store/small.c server/store/small.h \
+	server/store/sorted_set.c server/store/sorted_set.h \
 	server/store/type.c server/store/type.h \
 	server/store/value.c server/store/value.h \
 	server/store/zset.c server/store/zset.h
@@ -31,6 +36,10 @@ tests_unit_store_test_eviction_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_store_test_keyspace_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_keyspace.c
 tests_unit_store_test_keyspace_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_keyspace_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_sorted_set
+TESTS += tests/unit/store/test_sorted_set
+tests_unit_store_test_sorted_set_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_sorted_set_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/store/test_zset
 TESTS += tests/unit/store/test_zset
 tests_unit_store_test_zset_CPPFLAGS = $(UNIT_CPPFLAGS)
@@ -43,4 +52,8 @@ check_PROGRAMS += tests/unit/store/test_small
 TESTS += tests/unit/store/test_small
 tests_unit_store_test_small_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_small_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_set
+TESTS += tests/unit/store/test_set
+tests_unit_store_test_set_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_set_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif

@@ -97,13 +97,13 @@ int keyspace_each(const struct keyspace *ks, unsigned db, int (*each)(void *arg,
 /* ---- a random key ---- */
 
 struct live {
-    int64_t now_ms;
+    const struct keyspace *ks;
     struct entry *found;
 };
 
 static int find_live(void *arg, void *item) {
     struct live *l = arg;
-    if (entry_is_due(item, l->now_ms))
+    if (entry_is_due(item, l->ks->now_ms) || keyspace_fields_over(l->ks, item))
         return 0;
     l->found = item;
     return 1;
@@ -114,7 +114,7 @@ struct entry *keyspace_random(struct keyspace *ks, unsigned db) {
     while (d != NULL && d->keys != 0) {
         for (int tries = 0; tries < 100; tries++) {
             struct entry *e = table_random(&d->tables[keyspace_random_slot(ks, d)], &ks->rng);
-            if (ks->expiry == KEYSPACE_EXPIRE_IGNORE || !entry_is_due(e, ks->now_ms))
+            if (ks->expiry == KEYSPACE_EXPIRE_IGNORE || (!entry_is_due(e, ks->now_ms) && !keyspace_fields_over(ks, e)))
                 return e;
         }
         /* Nearly all are due. Where they may go, they go; elsewhere one is looked for if there is one. */
@@ -125,7 +125,7 @@ struct entry *keyspace_random(struct keyspace *ks, unsigned db) {
         const struct deadline_item *last = deadline_last(&d->deadlines);
         if (d->deadlines.used == d->keys && last->deadline_ms < ks->now_ms)
             return NULL;
-        struct live live = {.now_ms = ks->now_ms};
+        struct live live = {.ks = ks};
         for (unsigned i = 0; i < keyspace_table_count(ks) && live.found == NULL; i++)
             (void)table_each(&d->tables[i], find_live, &live);
         return live.found;

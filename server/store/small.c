@@ -9,8 +9,8 @@
 /* Design
  *
  * A listpack stores integers as such, so a text that an element stands for is made where it is compared or moved to a
- * large form. Scores are stored as the text of num_format_double(), of which the listpack makes an integer where it is
- * one; reading gives the same double back (-0 included, whose text is no integer).
+ * large form. Scores are integers where they are integral and not beyond 2^62, else the text of num_format_double();
+ * reading gives the same double back, but 0 for -0, as Redis's small sorted sets do.
  */
 
 /* ---- elements ---- */
@@ -38,6 +38,13 @@ double small_zset_score(const struct listpack *lp, uint32_t at) {
     int bad = num_parse_double(item.s, &score);
     HF_ASSERT(bad == 0);
     return score;
+}
+
+/* A score as it is stored; text has room for it. */
+static struct packed_item score_item(double score, char text[static NUM_DOUBLE_CHARS]) {
+    if (score >= -0x1p62 && score <= 0x1p62 && score == (double)(int64_t)score)
+        return packed_int((int64_t)score);
+    return packed_bytes(slice_of(text, num_format_double(text, score)));
 }
 
 /* The member behind the one at `at`, or 0. */
@@ -75,7 +82,7 @@ int small_zset_put(struct listpack **lp, struct small_limits limits, struct slic
     double was = 0;
     char text[NUM_DOUBLE_CHARS];
     HF_ASSERT(score == score);
-    const struct packed_item value = packed_bytes(slice_of(text, num_format_double(text, score)));
+    const struct packed_item value = score_item(score, text);
     uint32_t at = small_zset_find(*lp, member, &was, NULL);
     if (at != 0 && was == score) {
         *ret_put = ZSET_SAME;
@@ -83,7 +90,7 @@ int small_zset_put(struct listpack **lp, struct small_limits limits, struct slic
     }
     if (at == 0 && !small_fits(limits, listpack_count(*lp) / 2 + 1, member.n))
         return -1;
-    if (!listpack_has_room(*lp, (uint64_t)member.n + value.s.n + 2 * LISTPACK_ELEMENT_OVERHEAD_BYTES))
+    if (!listpack_has_room(*lp, (uint64_t)member.n + NUM_DOUBLE_CHARS + 2 * LISTPACK_ELEMENT_OVERHEAD_BYTES))
         return -1;
     *ret_put = at != 0 ? ZSET_MOVED : ZSET_ADDED;
     if (at != 0)
@@ -143,8 +150,7 @@ struct listpack *small_zset_from(const struct zset *z, struct small_limits limit
     struct ordered_cursor c = ordered_tree_seek(zset_tree(z), 0);
     for (const struct zmember *m; (m = ordered_cursor_next(&c)) != NULL;) {
         char text[NUM_DOUBLE_CHARS];
-        struct packed_item pair[2] = {packed_bytes(zmember_bytes(m)),
-                                      packed_bytes(slice_of(text, num_format_double(text, m->score)))};
+        struct packed_item pair[2] = {packed_bytes(zmember_bytes(m)), score_item(m->score, text)};
         if (pair[0].s.n > limits.element_bytes || listpack_append_all(&lp, pair, 2) != 0) {
             listpack_destroy(lp);
             return NULL;

@@ -3,14 +3,15 @@
 #include "server/store/type.h"
 
 #include "server/base/assert.h"
-#include "server/store/fields.h"
-#include "server/store/zset.h"
+#include "server/store/hash.h"
+#include "server/store/list.h"
+#include "server/store/set.h"
+#include "server/store/sorted_set.h"
 
 /* Strings have no object. */
 static const struct value_type_ops *const rows[VALUE_TYPES] = {
-    [VALUE_STRING] = NULL,
-    [VALUE_SET] = &set_type_ops,
-    [VALUE_ZSET] = &zset_type_ops,
+    [VALUE_STRING] = NULL,         [VALUE_LIST] = &list_type_ops,
+    [VALUE_SET] = &set_type_ops,   [VALUE_ZSET] = &sorted_set_type_ops,
     [VALUE_HASH] = &hash_type_ops,
 };
 

@@ -7,7 +7,6 @@
 #include "server/base/assert.h"
 #include "server/base/hash.h"
 #include "server/base/mem.h"
-#include "server/ds/listpack.h"
 
 /* Design
  *
@@ -70,24 +69,46 @@ void zset_destroy(struct zset *z) {
 
 /* ---- whole sets ---- */
 
-static int compare_members(const void *a, const void *b) {
-    const struct zmember *x = *(struct zmember *const *)a, *y = *(struct zmember *const *)b;
+static int compare_members(const struct zmember *x, const struct zmember *y) {
     if (x->score != y->score)
         return x->score < y->score ? -1 : 1;
     return zmember_compare_bytes(zmember_bytes(x), zmember_bytes(y));
 }
 
+/* A member with its score beside, so that sorting reads few members. */
+struct ranked {
+    double score;
+    struct zmember *m;
+};
+
+static int compare_ranked(const void *a, const void *b) {
+    const struct ranked *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score < y->score ? -1 : 1;
+    return zmember_compare_bytes(zmember_bytes(x->m), zmember_bytes(y->m));
+}
+
+static void sort_by_score(struct zmember **members, size_t n) {
+    struct ranked *r = mem_calloc(n, sizeof *r);
+    for (size_t i = 0; i < n; i++)
+        r[i] = (struct ranked){members[i]->score, members[i]};
+    qsort(r, n, sizeof *r, compare_ranked);
+    for (size_t i = 0; i < n; i++)
+        members[i] = r[i].m;
+    mem_free_sized(r, n * sizeof *r);
+}
+
 /* Puts members in ascending order. */
 static void sort_members(struct zmember **members, size_t n) {
     size_t up = 1, down = 1;
-    while (up < n && compare_members(&members[up - 1], &members[up]) < 0)
+    while (up < n && compare_members(members[up - 1], members[up]) < 0)
         up++;
-    while (down < n && compare_members(&members[down - 1], &members[down]) > 0)
+    while (down < n && compare_members(members[down - 1], members[down]) > 0)
         down++;
     if (up >= n)
         return;
     if (down < n) {
-        qsort(members, n, sizeof *members, compare_members);
+        sort_by_score(members, n);
         return;
     }
     for (size_t i = 0; i < n / 2; i++) {
@@ -116,6 +137,49 @@ struct zset *zset_try_load(const struct table_policy *policy, struct zmember **m
     for (size_t i = 0; i < n; i++)
         zmember_destroy(members[i]);
     return NULL;
+}
+
+/* ---- building ---- */
+
+struct zset *zset_build_begin(const struct table_policy *policy, size_t expected) {
+    struct zset *z = zset_create(policy);
+    /* A hint: where there is no memory for it, the table grows as it goes. */
+    if (table_try_expect(&z->table, &member_ops, policy->ctx, expected) != 0)
+        expected = 0;
+    return z;
+}
+
+struct zmember *zset_build_member(struct zset *z, struct slice bytes, double score, bool *ret_added) {
+    uint64_t hash = hash_bytes(z->policy->ctx, bytes);
+    void **slot = find_slot(z, hash, bytes);
+    *ret_added = slot == NULL;
+    if (slot != NULL)
+        return *slot;
+    struct zmember *m = zmember_create(score, bytes);
+    table_insert(&z->table, &member_ops, z->policy, hash, m);
+    return m;
+}
+
+struct gathering {
+    struct zmember **members;
+    size_t n;
+};
+
+static int gather(void *arg, void *item) {
+    struct gathering *g = arg;
+    g->members[g->n++] = item;
+    return 0;
+}
+
+void zset_build_end(struct zset *z) {
+    size_t n = z->table.used;
+    HF_ASSERT(z->tree.used == 0);
+    struct gathering g = {.members = mem_calloc(n + 1, sizeof *g.members)};
+    (void)table_each(&z->table, gather, &g);
+    HF_ASSERT(g.n == n);
+    sort_members(g.members, n);
+    ordered_tree_build(&z->tree, g.members, n);
+    mem_free_sized(g.members, (n + 1) * sizeof *g.members);
 }
 
 struct zset *zset_copy(const struct zset *z) {
@@ -261,34 +325,3 @@ void zset_check(const struct zset *z) {
     for (const struct zmember *m; (m = ordered_cursor_next(&c)) != NULL;)
         HF_ASSERT(zset_find(z, zmember_bytes(m)) == m);
 }
-
-/* ---- the type's row ---- */
-
-static void type_free(enum value_encoding encoding, void *object) {
-    if (encoding == VALUE_ENC_LISTPACK) {
-        listpack_destroy(object);
-        return;
-    }
-    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST);
-    zset_destroy(object);
-}
-
-static size_t type_effort(enum value_encoding encoding, const void *object) {
-    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST || encoding == VALUE_ENC_LISTPACK);
-    return encoding == VALUE_ENC_LISTPACK ? 1 : zset_count(object);
-}
-
-static size_t type_memory_bytes(enum value_encoding encoding, const void *object, size_t samples) {
-    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST || encoding == VALUE_ENC_LISTPACK);
-    return encoding == VALUE_ENC_LISTPACK ? mem_usable_size(object) : zset_memory_bytes(object, samples);
-}
-
-static void *type_copy(enum value_encoding encoding, const void *object) {
-    if (encoding == VALUE_ENC_LISTPACK)
-        return listpack_dup(object);
-    HF_ASSERT(encoding == VALUE_ENC_SKIPLIST);
-    return zset_copy(object);
-}
-
-const struct value_type_ops zset_type_ops = {
-    .free = type_free, .effort = type_effort, .memory_bytes = type_memory_bytes, .copy = type_copy};

@@ -12,7 +12,6 @@
 
 #include "server/ds/ordered_tree.h"
 #include "server/ds/table.h"
-#include "server/store/type.h"
 
 struct zset;
 
@@ -23,6 +22,13 @@ struct zset *zset_copy(const struct zset *z) __attribute__((returns_nonnull));
  * the same bytes, a score is NaN or memory for the table is not there; the members are freed then. */
 struct zset *zset_try_load(const struct table_policy *policy, struct zmember **members, size_t n)
     __attribute__((warn_unused_result));
+
+/* Building a set whose scores are known only at the end: between begin and end it is a table of members, which only
+ * these functions, zset_destroy() and a caller that changes the score of a member (never to NaN) know. */
+struct zset *zset_build_begin(const struct table_policy *policy, size_t expected) __attribute__((returns_nonnull));
+/* The member of these bytes, made with this score where it is not there. */
+struct zmember *zset_build_member(struct zset *z, struct slice bytes, double score, bool *ret_added);
+void zset_build_end(struct zset *z);
 
 size_t zset_count(const struct zset *z);
 const struct ordered_tree *zset_tree(const struct zset *z);
@@ -55,7 +61,5 @@ void zset_prefetch(const struct zset *z, struct slice bytes);
 size_t zset_memory_bytes(const struct zset *z, size_t samples);
 /* Asserts every invariant; O(n). */
 void zset_check(const struct zset *z);
-
-extern const struct value_type_ops zset_type_ops;
 
 #endif

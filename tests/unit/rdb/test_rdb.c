@@ -267,10 +267,9 @@ static void test_functions(void **state) {
 
 static void test_faults_are_named(void **state) {
     struct setup *s = *state;
-    RAW(s, "REDIS0011", "\xfe\x00\x0e\x04list\x01\x0b");
-    assert_refused(
-        s, RDB_ERR_UNSUPPORTED,
-        "cannot load a key: value type 14 (list, quicklist of ziplists) is not supported at offset 11, key 'list'");
+    RAW(s, "REDIS0011", "\xfe\x00\x07\x04name\x01\x0b");
+    assert_refused(s, RDB_ERR_UNSUPPORTED,
+                   "cannot load a key: value type 7 (module) is not supported at offset 11, key 'name'");
     RAW(s, "REDIS0011", "\xfe\x00\x00\x03key\x05val");
     assert_refused(s, RDB_ERR_TRUNCATED, "key 'key'");
     RAW(s, "REDIS0011", "\xfe\x00\x00\x03key\x80\x7f\xff\xff\xffval");

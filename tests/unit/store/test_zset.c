@@ -12,6 +12,7 @@
 
 #include "server/base/hash.h"
 #include "server/base/mem.h"
+#include "server/store/value.h"
 
 #define NAMES 3000
 
