@@ -20,6 +20,9 @@ void string_commands_register(struct command_table *t);
 /* ---- bitmaps: SETBIT GETBIT BITCOUNT BITPOS BITOP BITFIELD BITFIELD_RO ---- */
 void bitmap_commands_register(struct command_table *t);
 
+/* ---- HyperLogLogs: PFADD PFCOUNT PFMERGE PFDEBUG PFSELFTEST ---- */
+void hll_commands_register(struct command_table *t);
+
 /* ---- hashes ---- */
 void hash_commands_register(struct command_table *t);
 
@@ -34,6 +37,9 @@ void list_commands_register(struct command_table *t);
 
 /* ---- sorted sets ---- */
 void zset_commands_register(struct command_table *t);
+
+/* ---- streams: XADD … XTRIM ---- */
+void stream_commands_register(struct command_table *t);
 
 /* ---- keys: DEL … FLUSHALL, SCAN, EXPIRE …, OBJECT, DUMP, RESTORE ---- */
 /* What the generic commands need from the rest of the server. Everything may be NULL, which means the default. */

@@ -83,10 +83,15 @@ static void keep_file(struct persist *p, const char *path) {
 static enum persist_adopted adopt_beside(struct persist *p, const struct persist_adoption *a,
                                          struct rdb_load_result *ret_result, struct buf *error) {
     struct keyspace *fresh = keyspace_create_beside(p->ks);
+    struct buf old_libraries = p->libraries;
+    buf_init(&p->libraries);
     if (load(p, fresh, a, ret_result, error) != 0) {
         keyspace_destroy(fresh);
+        buf_deinit(&p->libraries);
+        p->libraries = old_libraries;
         return PERSIST_ADOPT_KEPT;
     }
+    buf_deinit(&old_libraries);
     begin_anew(p, a);
     keyspace_take_all(p->ks, fresh, a->lazy_flush);
     keyspace_destroy(fresh);
@@ -97,6 +102,7 @@ static enum persist_adopted adopt_in_place(struct persist *p, const struct persi
                                            struct rdb_load_result *ret_result, struct buf *error) {
     begin_anew(p, a);
     keyspace_flush(p->ks, -1, a->lazy_flush);
+    buf_clear(&p->libraries);
     if (load(p, p->ks, a, ret_result, error) == 0)
         return PERSIST_ADOPTED;
     keyspace_flush(p->ks, -1, false);

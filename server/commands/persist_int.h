@@ -57,6 +57,7 @@ struct persist {
     struct client *replayer;
     bool origin_known; /* id and offset of the log came from disk */
     int origin_db;
+    struct buf libraries; /* persist_libraries.c */
 };
 
 /* ---- persist.c ---- */
@@ -76,6 +77,9 @@ void persist_end_loading(struct persist *p);
 void persist_load_options(struct persist *p, struct rdb_load_options *o);
 void persist_fresh_history(struct persist *p);
 int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t *ret_rest_offset, struct buf *error);
+/* ---- persist_libraries.c: the callbacks of loading and saving (arg: struct persist) ---- */
+int persist_hold_library(void *arg, struct slice code, const char **ret_text);
+void persist_write_libraries(void *arg, struct rdb_writer *w);
 /* ---- persist_settings.c, persist_cmd.c, persist_info.c ---- */
 void persist_register_settings(struct persist *p);
 void persist_register_commands(struct persist *p);

@@ -59,6 +59,8 @@ void persist_load_options(struct persist *p, struct rdb_load_options *o) {
     o->yield_every_bytes = (size_t)p->options.load_interval_bytes;
     o->yield = on_yield;
     o->yield_arg = p;
+    o->function = persist_hold_library;
+    o->function_arg = p;
 }
 
 /* At the start: the log goes on where the snapshot stands, under a new id, because what was written behind it is lost. */
@@ -207,6 +209,9 @@ int persist_load(struct persist *p, struct buf *error) {
         rc = load_snapshot(p, error);
     }
     persist_end_loading(p);
+    struct aof_options o;
+    persist_aof_options(p, &o); /* what was loaded has a say in them */
+    aof_set_options(p->aof, &o);
     if (rc == 0 && p->options.appendonly)
         rc = aof_start(p->aof, &loaded, error) < 0 ? -1 : 0;
     if (p->options.appendonly)

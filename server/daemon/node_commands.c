@@ -79,7 +79,9 @@ void node_register_commands(struct node *n) {
     hash_commands_register(t);
     pubsub_commands_register(t);
     set_commands_register(t);
+    hll_commands_register(t);
     list_commands_register(t);
     zset_commands_register(t);
+    stream_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);
 }

@@ -1,6 +1,9 @@
 noinst_LIBRARIES += server/ds/libds.a
 server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
+	server/ds/hll.c server/ds/hll.h server/ds/hll_int.h \
+	server/ds/hll_registers.c \
+	server/ds/id_tree.c server/ds/id_tree.h \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \
 	server/ds/lzf.c server/ds/lzf.h \
@@ -9,6 +12,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/packed_legacy.c server/ds/packed_legacy.h \
 	server/ds/quicklist.c server/ds/quicklist.h \
 	server/ds/slab.c server/ds/slab.h \
+	server/ds/stream_id.h \
 	server/ds/table.c server/ds/table.h
 
 if HAVE_CMOCKA
@@ -37,6 +41,10 @@ tests_unit_ds_test_listpack_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 tests_unit_ds_test_quicklist_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_quicklist_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/ds/test_hll
+TESTS += tests/unit/ds/test_hll
+tests_unit_ds_test_hll_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_hll_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/ds/test_ordered_tree
 TESTS += tests/unit/ds/test_ordered_tree
 tests_unit_ds_test_ordered_tree_CPPFLAGS = $(UNIT_CPPFLAGS)
