@@ -89,6 +89,7 @@ void persist_destroy(struct persist *p) {
     children_destroy(p->children);
     loop_waker_destroy(p->waker);
     engine_client_destroy_internal(p->replayer);
+    buf_deinit(&p->libraries);
     mem_free(p);
 }
 
@@ -167,6 +168,8 @@ void persist_snapshot_options(struct persist *p, struct snapshot_options *o) {
         o->rdb.repl_offset = (int64_t)changelog_sealed(p->log);
         o->rdb.repl_stream_db = changelog_db(p->log);
     }
+    o->rdb.extra = persist_write_libraries;
+    o->rdb.extra_arg = p;
     o->rdb.key_delay_us = (int)p->options.rdb_key_save_delay;
     o->codec = (enum rdb_codec)p->options.rdb_codec;
     o->incremental_fsync = p->options.rdb_incremental_fsync;

@@ -221,7 +221,8 @@ void persist_aof_options(struct persist *p, struct aof_options *o) {
     o->policy = (enum durability_policy)p->options.appendfsync;
     o->no_sync_on_rewrite = p->options.no_appendfsync_on_rewrite;
     o->timestamps = p->options.aof_timestamps;
-    o->use_rdb_preamble = p->options.aof_use_rdb_preamble;
+    /* As commands, libraries that nobody here can call could not be replayed. */
+    o->use_rdb_preamble = p->options.aof_use_rdb_preamble || p->libraries.len > 0;
     o->load_truncated = p->options.aof_load_truncated;
     o->incremental_fsync = p->options.aof_incremental_fsync;
     o->disable_auto_gc = p->options.aof_disable_auto_gc;

@@ -55,6 +55,7 @@ struct persist {
     uint64_t load_total, load_done;
     int64_t load_started_us, load_started_s, load_told_us;
     struct client *replayer;
+    struct buf libraries; /* persist_libraries.c */
 };
 
 /* ---- persist.c ---- */
@@ -72,6 +73,9 @@ int persist_rewrite_once(struct persist *p, struct buf *error);
 void persist_rewrite_once_cron(struct persist *p);
 /* ---- persist_load.c ---- */
 int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t *ret_rest_offset, struct buf *error);
+/* ---- persist_libraries.c: the callbacks of loading and saving (arg: struct persist) ---- */
+int persist_hold_library(void *arg, struct slice code, const char **ret_text);
+void persist_write_libraries(void *arg, struct rdb_writer *w);
 /* ---- persist_settings.c, persist_cmd.c, persist_info.c ---- */
 void persist_register_settings(struct persist *p);
 void persist_register_commands(struct persist *p);

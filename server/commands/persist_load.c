@@ -65,6 +65,8 @@ int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t
     o.yield_every_bytes = (size_t)p->options.load_interval_bytes;
     o.yield = on_yield;
     o.yield_arg = p;
+    o.function = persist_hold_library;
+    o.function_arg = p;
     int64_t start = clock_mono_us();
     if (rdb_load_file(p->parts.fs, path, p->ks, &o, &r, &e) != 0) {
         buf_append_cstr(error, e.text);
@@ -187,6 +189,9 @@ int persist_load(struct persist *p, struct buf *error) {
         rc = load_snapshot(p, error);
     }
     end_loading(p);
+    struct aof_options o;
+    persist_aof_options(p, &o); /* what was loaded has a say in them */
+    aof_set_options(p->aof, &o);
     if (rc == 0 && p->options.appendonly)
         rc = aof_start(p->aof, &loaded, error) < 0 ? -1 : 0;
     if (p->options.appendonly)

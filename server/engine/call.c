@@ -308,13 +308,7 @@ bool call_collection_replace(struct call *c, const struct keyref *key, enum valu
 
 /* ---- changes ---- */
 
-void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event) {
-    struct engine *e = c->engine;
-    c->dirty++;
-    if (__builtin_expect(e->watch_count != 0, 0))
-        transaction_touch(e, db, key);
-    if (__builtin_expect(e->waits.queues != 0, 0))
-        block_keys_note(e, db, key);
+static inline void note_in_flight(struct engine *e, unsigned db, const struct keyref *key) {
     if (e->log_active) {
         if (e->changed_count == e->changed_cap) {
             e->changed_cap = e->changed_cap ? e->changed_cap * 2 : 64;
@@ -322,7 +316,25 @@ void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum
         }
         e->changed[e->changed_count++] = inflight_key(db, key->hash);
     }
+}
+
+void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event) {
+    struct engine *e = c->engine;
+    c->dirty++;
+    if (__builtin_expect(e->watch_count != 0, 0))
+        transaction_touch(e, db, key);
+    if (__builtin_expect(e->waits.queues != 0, 0))
+        block_keys_note(e, db, key);
+    note_in_flight(e, db, key);
     call_notify(c, db, key, cls, event);
+}
+
+void call_changed_unwatched(struct call *c, const struct keyref *key, bool wakes) {
+    struct engine *e = c->engine;
+    c->dirty++;
+    if (wakes && e->waits.queues != 0)
+        block_keys_note(e, c->db, key);
+    note_in_flight(e, c->db, key);
 }
 
 void call_changed(struct call *c, const struct keyref *key, enum notify_class cls, const char *event) {

@@ -167,8 +167,9 @@ class Generator(Kinds):
     def pick(self):
         return self.rng.choices(self.rows, cum_weights=self.cumulative)[0]
 
-    # Waiting with another number could be for good; drawing another number of elements would change what is left.
-    NEVER_MANGLED = ("WAIT", "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "SPOP")
+    # Waiting with another number could be for good; drawing another number of elements would change what is left; ZRANK has
+    # an option more than in Redis 7.0.
+    NEVER_MANGLED = ("ZRANK", "ZREVRANK", "WAIT", "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "SPOP")
     # A mangled command may have become another one.
     SHAPES = {b"SCAN": "shape", b"SLOWLOG": "shape", b"RANDOMKEY": "shape", b"HELLO": "shape", b"KEYS": "set"}
     MANGLED_SHAPES = {b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"SSCAN", b"HSCAN", b"ZSCAN", b"SORT", b"SORT_RO", b"OBJECT"}
