@@ -223,7 +223,7 @@ static void hrandfield_run(struct call *c) {
         if (!call_arg_i64(c, 2, &count))
             return;
         if (count == INT64_MIN) {
-            call_errorf(c, "ERR value is out of range, must be between %lld and %lld", (long long)-INT64_MAX,
+            call_errorf(c, "ERR value is out of range, value must between %lld and %lld", (long long)-INT64_MAX,
                         (long long)INT64_MAX);
             return;
         }

@@ -86,7 +86,8 @@ struct rbuf *call_take_argument(struct call *c, struct slice argument);
 struct keyref call_key(const struct call *c, int i);
 /* Look-ups for reading: count hits and misses, touch the access clock, note keys in flight. NULL if absent. */
 struct entry *call_find_read(struct call *c, const struct keyref *key);
-struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no clock change */
+struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE: no clock change */
+struct entry *call_find_read_silent(struct call *c, const struct keyref *key); /* OBJECT: and no event of a miss */
 /* For writing: no hit count. */
 struct entry *call_find_write(struct call *c, const struct keyref *key);
 /* As above for a type: on another type replies WRONGTYPE and returns false; *ret_e is NULL if absent. */
