@@ -59,4 +59,8 @@ check_PROGRAMS += tests/unit/store/test_set
 TESTS += tests/unit/store/test_set
 tests_unit_store_test_set_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_set_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_stream
+TESTS += tests/unit/store/test_stream
+tests_unit_store_test_stream_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_stream_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
