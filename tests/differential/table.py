@@ -294,8 +294,7 @@ HLL = """
 1 exact GET {pkey}
 1 exact GETRANGE {pkey} 0 15
 0.1 exact SET {pkey} {value}
-0.15 exact SETRANGE {pkey} {offset} {value}
-0.15 exact APPEND {pkey} {value}
+0.15 exact SETRANGE {pkey} <0|1|2|3|4> x
 0.7 exact DEL {pkey}
 """
 
