@@ -97,6 +97,7 @@ static value_form_fn *const forms[VALUE_TYPES] = {
     [VALUE_SET] = value_form_set,
     [VALUE_LIST] = value_form_list,
     [VALUE_ZSET] = zset_form_write,
+    [VALUE_STREAM] = value_form_stream,
 };
 
 static int write_entry(void *arg, const struct entry *e) {

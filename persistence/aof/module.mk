@@ -9,6 +9,7 @@ persistence_aof_libaof_a_SOURCES = \
 	persistence/aof/loader.c persistence/aof/loader.h \
 	persistence/aof/manifest.c persistence/aof/manifest.h \
 	persistence/aof/set_form.c \
+	persistence/aof/stream_form.c \
 	persistence/aof/writer.c persistence/aof/writer.h \
 	persistence/aof/zset_form.c
 

@@ -22,6 +22,7 @@ typedef void value_form_fn(struct command_form *f, struct slice key, const struc
 value_form_fn zset_form_write;
 
 value_form_fn value_form_list;
+value_form_fn value_form_stream;
 
 /* One whole command. False when the writing failed. */
 bool form_command(struct command_form *f, const struct slice *argv, int argc);

@@ -11,6 +11,7 @@ static const struct rdb_value_codec *const codecs[VALUE_TYPES] = {
     [VALUE_SET] = &rdb_set_codec,
     [VALUE_LIST] = &rdb_list_codec,
     [VALUE_ZSET] = &rdb_zset_codec,
+    [VALUE_STREAM] = &rdb_stream_codec,
 };
 
 static const char *const type_names[RDB_TYPES] = {

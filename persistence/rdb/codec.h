@@ -84,5 +84,6 @@ extern const struct rdb_value_codec rdb_hash_codec;
 extern const struct rdb_value_codec rdb_set_codec;
 extern const struct rdb_value_codec rdb_list_codec;
 extern const struct rdb_value_codec rdb_zset_codec;
+extern const struct rdb_value_codec rdb_stream_codec;
 
 #endif

@@ -15,6 +15,7 @@ persistence_rdb_librdb_a_SOURCES = \
 	persistence/rdb/record.c persistence/rdb/record.h \
 	persistence/rdb/save.c \
 	persistence/rdb/set_codec.c \
+	persistence/rdb/stream_codec.c \
 	persistence/rdb/string_codec.c \
 	persistence/rdb/walk.c persistence/rdb/walk.h \
 	persistence/rdb/writer.c \

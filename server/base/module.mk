@@ -10,6 +10,7 @@ server_base_libbase_a_SOURCES = \
 	server/base/logging.c server/base/logging.h \
 	server/base/mem.c server/base/mem.h \
 	server/base/num.c server/base/num.h \
+	server/base/num_float.c \
 	server/base/rng.c server/base/rng.h \
 	server/base/slice.h \
 	server/base/worker.c server/base/worker.h

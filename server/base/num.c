@@ -2,13 +2,9 @@
 
 #include "server/base/num.h"
 
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "server/base/assert.h"
 #include "server/base/endian.h"
 
 /* ---- integers -------------------------------------------------------------------------------------------------- */
@@ -167,112 +163,4 @@ size_t num_format_human_bytes(char *dst, uint64_t bytes) {
         u++;
     }
     return (size_t)snprintf(dst, 32, "%.2f%c", scaled, units[u]);
-}
-
-/* ---- floating point -------------------------------------------------------------------------------------------- */
-
-/* Plain decimals of at most 15 digits: digits and power of ten are both exact doubles, so one division rounds
- * correctly (Clinger 1990). False: not of that form. */
-static bool parse_short_decimal(struct slice s, double *ret_value) {
-    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-    if (s.n == 0 || s.n > 17)
-        return false;
-    size_t i = s.p[0] == '-' ? 1 : 0;
-    uint64_t digits = 0;
-    unsigned count = 0, fraction = 0;
-    bool point = false;
-    for (; i < s.n; i++) {
-        char c = s.p[i];
-        if (c == '.' && !point) {
-            point = true;
-        } else if (c >= '0' && c <= '9') {
-            digits = digits * 10 + (unsigned)(c - '0');
-            count++;
-            fraction += point;
-        } else {
-            return false;
-        }
-    }
-    if (count == 0 || count > 15)
-        return false;
-    double v = (double)digits / powers[fraction];
-    *ret_value = s.p[0] == '-' ? -v : v;
-    return true;
-}
-
-static bool is_blank(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* The slice as a C string in dst, or false where it cannot be a number. */
-static bool as_cstr(struct slice s, char *dst, size_t dst_bytes) {
-    if (s.n == 0 || s.n >= dst_bytes || is_blank(s.p[0]))
-        return false;
-    memcpy(dst, s.p, s.n);
-    dst[s.n] = '\0';
-    return true;
-}
-
-int num_parse_double(struct slice s, double *ret_value) {
-    if (parse_short_decimal(s, ret_value))
-        return 0;
-    char text[NUM_LDOUBLE_CHARS];
-    if (!as_cstr(s, text, sizeof text))
-        return -1;
-    char *end;
-    errno = 0;
-    double v = strtod(text, &end);
-    if (end != text + s.n || isnan(v) || (errno == ERANGE && (isinf(v) || v == 0)))
-        return -1;
-    *ret_value = v;
-    return 0;
-}
-
-int num_parse_ldouble(struct slice s, long double *ret_value) {
-    char text[NUM_LDOUBLE_CHARS];
-    if (!as_cstr(s, text, sizeof text))
-        return -1;
-    char *end;
-    errno = 0;
-    long double v = strtold(text, &end);
-    if (end != text + s.n || isnan(v) || (errno == ERANGE && (isinf(v) || v == 0)))
-        return -1;
-    *ret_value = v;
-    return 0;
-}
-
-static size_t format_special(char *dst, bool is_nan, bool negative) {
-    const char *word = is_nan ? "nan" : negative ? "-inf" : "inf";
-    size_t n = strlen(word);
-    memcpy(dst, word, n);
-    return n;
-}
-
-size_t num_format_double(char *dst, double v) {
-    if (isnan(v) || isinf(v))
-        return format_special(dst, isnan(v), v < 0);
-    /* Up to 2^52 every integer is exact and %.17g would print just its digits; -0 keeps its sign. */
-    if (v > -0x1p52 && v < 0x1p52 && v == (double)(int64_t)v && !(v == 0 && signbit(v)))
-        return num_format_i64(dst, (int64_t)v);
-    int n = snprintf(dst, NUM_DOUBLE_CHARS, "%.17g", v);
-    HF_ASSERT(n > 0 && n < NUM_DOUBLE_CHARS);
-    return (size_t)n;
-}
-
-size_t num_format_ldouble_human(char *dst, long double v) {
-    if (isnan(v) || isinf(v))
-        return format_special(dst, isnan(v), v < 0);
-    int printed = snprintf(dst, NUM_LDOUBLE_CHARS, "%.17Lf", v);
-    HF_ASSERT(printed > 0 && printed < NUM_LDOUBLE_CHARS);
-    size_t n = (size_t)printed;
-    while (dst[n - 1] == '0')
-        n--;
-    if (dst[n - 1] == '.')
-        n--;
-    if (n == 2 && dst[0] == '-' && dst[1] == '0') {
-        dst[0] = '0';
-        n = 1;
-    }
-    return n;
 }

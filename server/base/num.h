@@ -29,7 +29,7 @@ int num_parse_memory(struct slice s, int64_t *ret_bytes) __attribute__((warn_unu
 /* Write digits to dst without NUL and return the count. dst has NUM_I64_CHARS. */
 size_t num_format_i64(char *dst, int64_t v);
 size_t num_format_u64(char *dst, uint64_t v);
-/* Shortest of the integer form and %.17g: what RESP2 replies, zset scores and digests use; "inf", "-inf", "nan". */
+/* As %.17g prints it: what RESP2 replies, zset scores and digests use; "inf", "-inf", "nan". */
 size_t num_format_double(char *dst, double v);
 /* INCRBYFLOAT's human form: %.17Lf with trailing zeros cut, "-0" becomes "0". dst has NUM_LDOUBLE_CHARS. */
 size_t num_format_ldouble_human(char *dst, long double v);

@@ -38,6 +38,9 @@ void list_commands_register(struct command_table *t);
 /* ---- sorted sets ---- */
 void zset_commands_register(struct command_table *t);
 
+/* ---- streams: XADD … XTRIM ---- */
+void stream_commands_register(struct command_table *t);
+
 /* ---- keys: DEL … FLUSHALL, SCAN, EXPIRE …, OBJECT, DUMP, RESTORE ---- */
 /* What the generic commands need from the rest of the server. Everything may be NULL, which means the default. */
 struct keys_hooks {

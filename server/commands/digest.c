@@ -10,6 +10,7 @@
 #include "server/store/list.h"
 #include "server/store/set.h"
 #include "server/store/sorted_set.h"
+#include "server/store/stream.h"
 
 void digest_init(struct digest *d) {
     memset(d->bytes, 0, sizeof d->bytes);
@@ -85,13 +86,29 @@ static void mix_zset(struct digest *d, const struct entry *e) {
     (void)sorted_set_each(&z, 0, sorted_set_count(&z), false, mix_member, d);
 }
 
+static void mix_stream(struct digest *d, const struct entry *e) {
+    struct stream_iter it;
+    struct stream_id id;
+    uint64_t fields;
+    stream_iter_init(&it, entry_object(e), STREAM_ID_MIN, STREAM_ID_MAX, false);
+    while (stream_iter_next(&it, &id, &fields)) {
+        char text[2 * NUM_I64_CHARS];
+        size_t n = num_format_u64(text, id.ms);
+        text[n++] = '.';
+        digest_mix(d, slice_of(text, n + num_format_u64(text + n, id.seq)));
+        for (; fields > 0; fields--) {
+            struct packed_item field, value;
+            stream_iter_field(&it, &field, &value);
+            digest_mix_item(d, &field);
+            digest_mix_item(d, &value);
+        }
+    }
+}
+
 /* How a value of each type is mixed. */
 static void (*const mixers[VALUE_TYPES])(struct digest *d, const struct entry *e) = {
-    [VALUE_STRING] = mix_string,
-    [VALUE_HASH] = digest_mix_hash,
-    [VALUE_SET] = mix_set,
-    [VALUE_LIST] = mix_list,
-    [VALUE_ZSET] = mix_zset,
+    [VALUE_STRING] = mix_string, [VALUE_HASH] = digest_mix_hash, [VALUE_SET] = mix_set,
+    [VALUE_LIST] = mix_list,     [VALUE_ZSET] = mix_zset,        [VALUE_STREAM] = mix_stream,
 };
 
 /* Numbers of the types in the digest. */

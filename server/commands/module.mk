@@ -57,6 +57,16 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/set_options.c server/commands/set_options.h \
 	server/commands/set_random.c \
 	server/commands/slowlog_cmd.c \
+	server/commands/stream_add.c \
+	server/commands/stream_claim.c \
+	server/commands/stream_cmd.c \
+	server/commands/stream_delete.c \
+	server/commands/stream_group_cmd.c \
+	server/commands/stream_info.c \
+	server/commands/stream_int.h \
+	server/commands/stream_pending.c \
+	server/commands/stream_range.c \
+	server/commands/stream_read.c \
 	server/commands/string_cmd.c \
 	server/commands/string_counter.c \
 	server/commands/string_get.c \

@@ -95,5 +95,6 @@ void node_register_commands(struct node *n) {
     hll_commands_register(t);
     list_commands_register(t);
     zset_commands_register(t);
+    stream_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);
 }

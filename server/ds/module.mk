@@ -3,6 +3,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
 	server/ds/hll.c server/ds/hll.h server/ds/hll_int.h \
 	server/ds/hll_registers.c \
+	server/ds/id_tree.c server/ds/id_tree.h \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \
 	server/ds/lzf.c server/ds/lzf.h \
@@ -11,6 +12,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/packed_legacy.c server/ds/packed_legacy.h \
 	server/ds/quicklist.c server/ds/quicklist.h \
 	server/ds/slab.c server/ds/slab.h \
+	server/ds/stream_id.h \
 	server/ds/table.c server/ds/table.h
 
 if HAVE_CMOCKA

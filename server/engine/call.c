@@ -219,7 +219,14 @@ static inline bool is_hidden(const struct call *c, const struct keyref *key) {
     return __builtin_expect(c->retry, 0) && block_keys_hides(c, key);
 }
 
-static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how) {
+static void miss(struct call *c, const struct keyref *key, bool event) {
+    c->engine->stats.keyspace_misses++;
+    if (event)
+        call_notify(c, c->db, key, NOTIFY_KEY_MISS, "keymiss");
+}
+
+static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how,
+                                         bool event) {
     if (is_hidden(c, key))
         return NULL;
     struct entry *e = keyspace_find(c->ks, c->db, key, how);
@@ -227,16 +234,20 @@ static inline struct entry *find_counted(struct call *c, const struct keyref *ke
     if (e != NULL)
         c->engine->stats.keyspace_hits++;
     else
-        c->engine->stats.keyspace_misses++;
+        miss(c, key, event);
     return e;
 }
 
 struct entry *call_find_read(struct call *c, const struct keyref *key) {
-    return find_counted(c, key, lookup_of(c));
+    return find_counted(c, key, lookup_of(c), true);
 }
 
 struct entry *call_find_read_notouch(struct call *c, const struct keyref *key) {
-    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH);
+    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH, true);
+}
+
+struct entry *call_find_read_silent(struct call *c, const struct keyref *key) {
+    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH, false);
 }
 
 struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyref *key) {
@@ -308,13 +319,7 @@ bool call_collection_replace(struct call *c, const struct keyref *key, enum valu
 
 /* ---- changes ---- */
 
-void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event) {
-    struct engine *e = c->engine;
-    c->dirty++;
-    if (__builtin_expect(e->watch_count != 0, 0))
-        transaction_touch(e, db, key);
-    if (__builtin_expect(e->waits.queues != 0, 0))
-        block_keys_note(e, db, key);
+static inline void note_in_flight(struct engine *e, unsigned db, const struct keyref *key) {
     if (e->log_active) {
         if (e->changed_count == e->changed_cap) {
             e->changed_cap = e->changed_cap ? e->changed_cap * 2 : 64;
@@ -322,7 +327,25 @@ void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum
         }
         e->changed[e->changed_count++] = inflight_key(db, key->hash);
     }
+}
+
+void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event) {
+    struct engine *e = c->engine;
+    c->dirty++;
+    if (__builtin_expect(e->watch_count != 0, 0))
+        transaction_touch(e, db, key);
+    if (__builtin_expect(e->waits.queues != 0, 0))
+        block_keys_note(e, db, key);
+    note_in_flight(e, db, key);
     call_notify(c, db, key, cls, event);
+}
+
+void call_changed_unwatched(struct call *c, const struct keyref *key, bool wakes) {
+    struct engine *e = c->engine;
+    c->dirty++;
+    if (wakes && e->waits.queues != 0)
+        block_keys_note(e, c->db, key);
+    note_in_flight(e, c->db, key);
 }
 
 void call_changed(struct call *c, const struct keyref *key, enum notify_class cls, const char *event) {

@@ -86,7 +86,8 @@ struct rbuf *call_take_argument(struct call *c, struct slice argument);
 struct keyref call_key(const struct call *c, int i);
 /* Look-ups for reading: count hits and misses, touch the access clock, note keys in flight. NULL if absent. */
 struct entry *call_find_read(struct call *c, const struct keyref *key);
-struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no clock change */
+struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE: no clock change */
+struct entry *call_find_read_silent(struct call *c, const struct keyref *key); /* OBJECT: and no event of a miss */
 /* For writing: no hit count. */
 struct entry *call_find_write(struct call *c, const struct keyref *key);
 /* As above for a type: on another type replies WRONGTYPE and returns false; *ret_e is NULL if absent. */
@@ -130,6 +131,9 @@ enum notify_class {
 /* A key changed: wakes WATCHers, counts towards save points, marks it in flight, notifies with the event's name. Call it after the change, once per event. */
 void call_changed(struct call *c, const struct keyref *key, enum notify_class cls, const char *event);
 void call_changed_db(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
+/* A change that WATCHers do not see: how far the groups of a stream have come, beside its entries. Counts towards save
+ * points and is in flight; `wakes`: clients that wait for the key look again. Nothing is notified. */
+void call_changed_unwatched(struct call *c, const struct keyref *key, bool wakes);
 /* A further event for a change already announced: notification only. */
 void call_notify(struct call *c, unsigned db, const struct keyref *key, enum notify_class cls, const char *event);
 /* A whole database changes (db = -1: all), `keys` of them: FLUSHDB, SWAPDB. Call it before the change, while the keys that
@@ -148,6 +152,8 @@ enum call_propagation {
 void call_propagate(struct call *c, unsigned db, const struct slice *argv, int argc);
 /* Convenience: NULL-terminated C words for fixed parts would hide lengths; build slices. */
 void call_propagate_nothing(struct call *c);
+/* False where nothing is propagated now: effects that take work to put together need not be. */
+bool call_propagates(const struct call *c);
 /* Even though nothing was announced as changed, propagate the request (e.g. SCRIPT FLUSH). */
 void call_propagate_always(struct call *c);
 /* The request is a message to replicas (PUBLISH): it goes to the change log while some are attached, is no change, and

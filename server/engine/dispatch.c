@@ -343,7 +343,8 @@ static void note_slow(struct engine *e, struct client *cl, const struct call *c,
                 cl->db, argv, c->redacted != 0 ? argc : c->argc, peer, cl->name ? cl->name : "", cl->user);
 }
 
-/* The reply that began at `from` waits for what the command changed and for what it saw. */
+/* The reply that began at `from` waits for what the command changed and for what it saw, and so does what others were
+ * told of it. */
 static void mark_reply(struct engine *e, struct client *cl, const struct call *c, uint64_t from, uint64_t log_before) {
     uint64_t offset = e->read_offset;
     uint64_t appended = changelog_appended(e->log);
@@ -352,6 +353,8 @@ static void mark_reply(struct engine *e, struct client *cl, const struct call *c
         offset = appended;
     if (offset != 0 && outq_end(&cl->out) != from)
         engine_update_marks(cl, from, offset);
+    if (__builtin_expect(e->told_count != 0, 0))
+        pubsub_hold_told(e, offset);
 }
 
 void engine_execute(struct engine *e, struct client *cl, struct command_entry *cmd, const struct slice *argv, int argc,
@@ -415,11 +418,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
         e->call = &c;
         engine_log_request(e, cl, &c, raw);
         e->call = outer;
-        if (!e->in_exec) {
+        if (!e->in_exec)
             mark_reply(e, cl, &c, from, log_before);
-            if (__builtin_expect(e->told_count != 0, 0))
-                pubsub_hold_told(e, changelog_appended(e->log) != log_before ? changelog_appended(e->log) : 0);
-        }
     }
     if (acked && e->dirty != dirty_before)
         write_ack_note(cl, from, e->log_active ? changelog_appended(e->log) : UINT64_MAX);

@@ -49,8 +49,15 @@ static void on_fields_removed(void *ctx, unsigned db, const struct keyref *key, 
         e->notify.fn(e->notify.ctx, db, key, NOTIFY_HASH, "hexpired");
 }
 
+static void on_appeared(void *ctx, unsigned db, const struct keyref *key) {
+    struct engine *e = ctx;
+    if (__builtin_expect(e->notify.fn != NULL, 0))
+        e->notify.fn(e->notify.ctx, db, key, NOTIFY_NEW, "new");
+}
+
 struct store_events engine_store_events(struct engine *e) {
-    return (struct store_events){.ctx = e, .removed = on_removed, .fields_removed = on_fields_removed};
+    return (struct store_events){
+        .ctx = e, .removed = on_removed, .appeared = on_appeared, .fields_removed = on_fields_removed};
 }
 
 static void calibrate_ticks(struct engine *e) {
@@ -331,13 +338,6 @@ int64_t engine_started_us(const struct engine *e) {
 void engine_each_error_code(struct engine *e, void (*each)(void *arg, const char *code, uint64_t count), void *arg) {
     for (int i = 0; i < e->error_code_count; i++)
         each(arg, e->error_codes[i].code, e->error_codes[i].count);
-}
-
-void engine_set_notify(struct engine *e,
-                       void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event),
-                       void *ctx) {
-    e->notify.fn = fn;
-    e->notify.ctx = ctx;
 }
 
 static void reset_command(void *arg, struct command_entry *c) {

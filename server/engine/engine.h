@@ -107,8 +107,6 @@ struct loop *engine_loop(struct engine *e);
 struct rng *engine_rng(struct engine *e);
 struct engine_options *engine_options(struct engine *e);
 struct engine_stats *engine_stats(struct engine *e);
-/* Keyspace notifications: fn is told of every event (class: enum notify_class); NULL turns them off. */
-void engine_set_notify(struct engine *e, void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event), void *ctx);
 void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks);
 /* Whether replicas read the change log: then messages go there, too. */
 void engine_set_replicated(struct engine *e, bool on);

@@ -171,7 +171,8 @@ struct engine {
     struct {
         void (*fn)(void *ctx, unsigned db, const struct keyref *key, unsigned cls, const char *event);
         void *ctx;
-    } notify;      /* keyspace notifications, NULL: off */
+        unsigned classes;
+    } notify;      /* keyspace notifications; fn NULL: off */
     /* Keys changed while nothing was held: kept until the log has released them, in case it stops doing so. */
     uint64_t *recent;
     size_t recent_count, recent_cap;
@@ -276,6 +277,10 @@ void block_check_all(struct engine *e);
 void block_drop(struct client *cl);
 /* The client goes on: its reply was written, and what it sent meanwhile is worked off in the next batch. */
 void block_resume(struct client *cl);
+
+/* ---- notify.c: the option notify-keyspace-events ---- */
+int notify_set(void *ctx, const struct slice *argv, int argc, bool append, struct buf *error);
+void notify_get(void *ctx, struct buf *out);
 
 /* ---- pubsub.c ---- */
 struct pubsub *pubsub_create(void);

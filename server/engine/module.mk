@@ -21,6 +21,7 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/info.h \
 	server/engine/latency.c \
 	server/engine/latency.h \
+	server/engine/notify.c \
 	server/engine/propagate.c \
 	server/engine/pubsub.c \
 	server/engine/pubsub.h \

@@ -229,6 +229,10 @@ void call_propagate(struct call *c, unsigned db, const struct slice *argv, int a
     e->own[e->own_count++] = (struct pending_command){db, from, e->own_bytes.len - from};
 }
 
+bool call_propagates(const struct call *c) {
+    return c->engine->log_active;
+}
+
 void call_propagate_nothing(struct call *c) {
     c->propagate = CALL_PROPAGATE_NOTHING;
 }

@@ -16,6 +16,9 @@ server_store_libstore_a_SOURCES = \
 	server/store/set.c server/store/set.h \
 	server/store/small.c server/store/small.h \
 	server/store/sorted_set.c server/store/sorted_set.h \
+	server/store/stream.c server/store/stream.h server/store/stream_int.h \
+	server/store/stream_group.c \
+	server/store/stream_type.c \
 	server/store/type.c server/store/type.h \
 	server/store/value.c server/store/value.h \
 	server/store/zset.c server/store/zset.h

@@ -418,6 +418,10 @@ REQUIRED = ("strings", "generic", "transactions", "connection", "config", "sets"
 EXPECTED = []
 
 
+# The same for events: (what it is about, test of (argv, ours, theirs)).
+EXPECTED_EVENTS = []
+
+
 def expected(about, why):
     def add(test):
         EXPECTED.append((about, why, test))

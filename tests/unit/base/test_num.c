@@ -180,6 +180,76 @@ static void random_decimals_parse_to_the_nearest_double(void **state) {
 }
 
 /* Replies of redis-server 7.0.15 to ZSCORE. */
+/* Values of every size, many of them with few digits or next to those. */
+static double random_double(uint64_t (*next)(void *), void *arg) {
+    uint64_t bits = next(arg);
+    double v;
+    switch (next(arg) % 5) {
+    case 0:
+        memcpy(&v, &bits, sizeof v);
+        return v;
+    case 1:
+        return (double)(int64_t)(bits >> (11 + next(arg) % 50)) / 1000.0;
+    case 2:
+        return (double)(bits >> (next(arg) % 64)) * 0x1p-60;
+    case 3:
+        bits = (bits & ((UINT64_C(1) << 52) - 1)) | (985 + next(arg) % 95) << 52;
+        memcpy(&v, &bits, sizeof v);
+        return next(arg) % 2 ? v : -v;
+    default:
+        v = 1;
+        for (uint64_t i = next(arg) % 20; i > 0; i--)
+            v *= bits % 2 ? 10 : 0.1;
+        return v * (double)(bits >> 40 & 15);
+    }
+}
+
+static uint64_t next_u64(void *arg) {
+    return rng_u64(arg);
+}
+
+static void doubles_print_and_parse_as_the_c_library_does(void **state) {
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 17);
+    for (int i = 0; i < 300000; i++) {
+        char want[NUM_DOUBLE_CHARS], got[NUM_DOUBLE_CHARS];
+        double v = random_double(next_u64, &rng), back;
+        if (v != v)
+            continue;
+        size_t n = (size_t)snprintf(want, sizeof want, "%.17g", v);
+        assert_int_equal(num_format_double(got, v), n);
+        assert_memory_equal(got, want, n);
+        assert_int_equal(num_parse_double(slice_of(got, n), &back), 0);
+        assert_memory_equal(&back, &v, sizeof v);
+        n = (size_t)snprintf(want, sizeof want, "%.*f", (int)(rng_u64(&rng) % 21), v > 1e12 || v < -1e12 ? 0.3 : v);
+        double nearest = strtod(want, NULL);
+        if (num_parse_double(slice_of(want, n), &back) == 0)
+            assert_memory_equal(&back, &nearest, sizeof nearest);
+        else
+            assert_true(nearest == 0);
+    }
+}
+
+static void decimals_in_the_middle_of_two_doubles_round_to_even(void **state) {
+    (void)state;
+    static const char *const texts[] = {"9007199254740993",
+                                        "9007199254740995",
+                                        "4503599627370496.5",
+                                        "4503599627370497.5",
+                                        "0.5",
+                                        "1125899906842624.125",
+                                        "2251799813685249.75",
+                                        "9007199254740993.000",
+                                        "0.10000000000000000555",
+                                        "9223372036854775807"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        double v, want = strtod(texts[i], NULL);
+        assert_int_equal(num_parse_double(slice_cstr(texts[i]), &v), 0);
+        assert_memory_equal(&v, &want, sizeof v);
+    }
+}
+
 static void doubles_print_as_the_field_prints_them(void **state) {
     (void)state;
     static const struct {
@@ -320,6 +390,8 @@ int main(void) {
         cmocka_unit_test(formatted_integers_parse_back),
         cmocka_unit_test(doubles_parse_as_strtod_does),
         cmocka_unit_test(random_decimals_parse_to_the_nearest_double),
+        cmocka_unit_test(doubles_print_and_parse_as_the_c_library_does),
+        cmocka_unit_test(decimals_in_the_middle_of_two_doubles_round_to_even),
         cmocka_unit_test(doubles_print_as_the_field_prints_them),
         cmocka_unit_test(printed_doubles_parse_back_exactly),
         cmocka_unit_test(long_doubles_print_without_exponent_or_trailing_zeros),
