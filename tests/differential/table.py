@@ -480,6 +480,11 @@ def _huge_timeout(argv, ours, theirs):
     return str(ours) == "ERR timeout is out of range" and str(theirs) == "ERR timeout is negative"
 
 
+@expected("XREAD and XREADGROUP with the ID +", "newer than 7.0")
+def _xread_last(argv, ours, theirs):
+    return argv[0].upper() in (b"XREAD", b"XREADGROUP") and b"+" in argv and str(theirs) == "ERR Invalid stream ID specified as stream command argument"
+
+
 @expected("SORT ALPHA of elements that are equal up to a NUL", "collation compares C strings; which comes first is not defined")
 def _sort_nul(argv, ours, theirs):
     return (argv[0].upper() in (b"SORT", b"SORT_RO") and isinstance(ours, list) and isinstance(theirs, list)
