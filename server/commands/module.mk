@@ -38,6 +38,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/list_read.c \
 	server/commands/memory_cmd.c \
 	server/commands/memory_report.c server/commands/memory_report.h \
+	server/commands/persist_adopt.c \
 	server/commands/persist.c server/commands/persist.h \
 	server/commands/persist_aof.c \
 	server/commands/persist_cmd.c \

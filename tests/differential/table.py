@@ -412,7 +412,7 @@ FOCUS = ("lists", "sets", "hashes", "zsets", "hll", "geo", "streams", "sort", "s
 COMPANY = {"sort": ("lists", "sets", "zsets"), "blocking": ("lists", "zsets", "streams")}
 
 # Groups whose every command must be known to the server under test.
-REQUIRED = ("strings", "generic", "transactions", "connection", "config", "sets", "lists", "zsets")
+REQUIRED = ("strings", "generic", "transactions", "connection", "config", "sets", "lists", "zsets", "hashes")
 
 # Differences that are meant: (what it is about, why, test of (argv, ours, theirs)). Replies are the parsed values.
 EXPECTED = []
