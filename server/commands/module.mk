@@ -58,6 +58,10 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/set_options.c server/commands/set_options.h \
 	server/commands/set_random.c \
 	server/commands/slowlog_cmd.c \
+	server/commands/sort_cmd.c \
+	server/commands/sort_int.h \
+	server/commands/sort_order.c server/commands/sort_order.h \
+	server/commands/sort_pattern.c \
 	server/commands/stream_add.c \
 	server/commands/stream_claim.c \
 	server/commands/stream_cmd.c \
