@@ -32,4 +32,9 @@ tests_unit_rdb_test_rdb_LDADD = $(RDB_LIBS) $(CMOCKA_LIBS)
 tests_unit_rdb_test_walk_SOURCES = tests/unit/rdb/test_walk.c $(RDB_TEST_COMMON)
 tests_unit_rdb_test_walk_CPPFLAGS = $(RDB_TEST_CPPFLAGS)
 tests_unit_rdb_test_walk_LDADD = $(RDB_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/rdb/test_hash_codec
+TESTS += tests/unit/rdb/test_hash_codec
+tests_unit_rdb_test_hash_codec_SOURCES = tests/unit/rdb/test_hash_codec.c $(RDB_TEST_COMMON)
+tests_unit_rdb_test_hash_codec_CPPFLAGS = $(RDB_TEST_CPPFLAGS)
+tests_unit_rdb_test_hash_codec_LDADD = $(RDB_LIBS) $(CMOCKA_LIBS)
 endif

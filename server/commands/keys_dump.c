@@ -123,6 +123,8 @@ static void restore_run(struct call *c) {
     }
     struct entry *e = keyspace_put(c->ks, c->db, &key, v, deadline_ms);
     keyspace_set_access(c->ks, e, o.idle_s, (int)o.freq);
+    if (exists)
+        keys_notify_renewed(c, c->db, &key);
     call_changed(c, &key, NOTIFY_GENERIC, "restore");
     if (ttl_ms != 0 && !o.absolute)
         propagate_absolute(c, deadline_ms);

@@ -27,4 +27,8 @@ void keys_expire_register(struct command_table *t);
 void keys_object_register(struct command_table *t);
 void keys_dump_register(struct command_table *t, const struct keys_hooks *hooks);
 
+/* The event of a key that took another one's place whole (RENAME, COPY and RESTORE with REPLACE): clients see it as new.
+ * Where none was there, the keyspace announces that. */
+void keys_notify_renewed(struct call *c, unsigned db, const struct keyref *key);
+
 #endif

@@ -6,6 +6,10 @@
 #include "server/base/assert.h"
 #include "server/commands/rows.h"
 
+void keys_notify_renewed(struct call *c, unsigned db, const struct keyref *key) {
+    call_notify(c, db, key, NOTIFY_NEW, "new");
+}
+
 /* Takes the key out of its database and puts value and deadline under another name or in another database. */
 static void transfer(struct call *c, const struct keyref *from, unsigned to_db, const struct keyref *to) {
     struct value v;
@@ -29,11 +33,14 @@ static bool rename_key(struct call *c, bool only_if_free) {
             resp_ok(c->w);
         return false;
     }
-    if (only_if_free && call_find_write(c, &to) != NULL) {
+    bool taken = call_find_write(c, &to) != NULL;
+    if (only_if_free && taken) {
         resp_int(c->w, 0);
         return false;
     }
     transfer(c, &from, c->db, &to);
+    if (taken)
+        keys_notify_renewed(c, c->db, &to);
     call_changed(c, &from, NOTIFY_GENERIC, "rename_from");
     call_changed(c, &to, NOTIFY_GENERIC, "rename_to");
     return true;
@@ -95,7 +102,8 @@ static void copy_run(struct call *c) {
         call_error(c, "ERR source and destination objects are the same");
         return;
     }
-    if (call_find_read(c, &from) == NULL || (call_find_write_db(c, db, &to) != NULL && !replace)) {
+    bool taken = false;
+    if (call_find_read(c, &from) == NULL || ((taken = call_find_write_db(c, db, &to) != NULL) && !replace)) {
         resp_int(c->w, 0);
         return;
     }
@@ -103,6 +111,8 @@ static void copy_run(struct call *c) {
     const struct entry *source = keyspace_peek(c->ks, c->db, &from);
     HF_ASSERT(source != NULL);
     keyspace_put(c->ks, db, &to, value_copy(entry_value(source)), entry_deadline_ms(source));
+    if (taken)
+        keys_notify_renewed(c, db, &to);
     call_changed_db(c, db, &to, NOTIFY_GENERIC, "copy_to");
     resp_int(c->w, 1);
 }

@@ -14,7 +14,7 @@
 /* The entry, or NULL with null replied. */
 static struct entry *find_or_null(struct call *c) {
     struct keyref key = call_key(c, 2);
-    struct entry *e = call_find_read_notouch(c, &key);
+    struct entry *e = call_find_read_silent(c, &key);
     if (e == NULL)
         resp_null(c->w);
     return e;

@@ -26,7 +26,7 @@ static void usage_run(struct call *c) {
         }
     }
     struct keyref key = call_key(c, 2);
-    const struct entry *e = call_find_read_notouch(c, &key);
+    const struct entry *e = call_find_read_silent(c, &key);
     if (e == NULL)
         resp_null(c->w);
     else

@@ -105,8 +105,8 @@ static void reply_lcs(struct call *c, const struct lcs *l, const struct lcs_opti
 static void lcs_run(struct call *c) {
     struct keyref keys[2] = {call_key(c, 1), call_key(c, 2)};
     /* Finding the second key may remove it (it is due) but never touches the first, unless both are the same. */
-    struct entry *second = call_find_read(c, &keys[1]);
     struct entry *first = call_find_read(c, &keys[0]);
+    struct entry *second = call_find_read(c, &keys[1]);
     if ((first != NULL && entry_type(first) != VALUE_STRING) ||
         (second != NULL && entry_type(second) != VALUE_STRING)) {
         call_error(c, "ERR The specified keys must contain string values");

@@ -131,12 +131,15 @@ bool call_arg_i64(struct call *c, int i, int64_t *ret_value) {
 
 bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value) {
     int64_t v;
-    if (num_parse_i64(c->argv[i], &v) == 0 && v >= min && v <= max) {
+    bool is_int = num_parse_i64(c->argv[i], &v) == 0;
+    if (is_int && v >= min && v <= max) {
         *ret_value = v;
         return true;
     }
     if (error != NULL)
         call_error(c, error);
+    else if (is_int)
+        call_errorf(c, "ERR value is out of range, value must between %lld and %lld", (long long)min, (long long)max);
     else
         call_error_not_integer(c);
     return false;
@@ -219,7 +222,14 @@ static inline bool is_hidden(const struct call *c, const struct keyref *key) {
     return __builtin_expect(c->retry, 0) && block_keys_hides(c, key);
 }
 
-static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how) {
+static void miss(struct call *c, const struct keyref *key, bool event) {
+    c->engine->stats.keyspace_misses++;
+    if (event)
+        call_notify(c, c->db, key, NOTIFY_KEY_MISS, "keymiss");
+}
+
+static inline struct entry *find_counted(struct call *c, const struct keyref *key, enum keyspace_lookup how,
+                                         bool event) {
     if (is_hidden(c, key))
         return NULL;
     struct entry *e = keyspace_find(c->ks, c->db, key, how);
@@ -227,16 +237,20 @@ static inline struct entry *find_counted(struct call *c, const struct keyref *ke
     if (e != NULL)
         c->engine->stats.keyspace_hits++;
     else
-        c->engine->stats.keyspace_misses++;
+        miss(c, key, event);
     return e;
 }
 
 struct entry *call_find_read(struct call *c, const struct keyref *key) {
-    return find_counted(c, key, lookup_of(c));
+    return find_counted(c, key, lookup_of(c), true);
 }
 
 struct entry *call_find_read_notouch(struct call *c, const struct keyref *key) {
-    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH);
+    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH, true);
+}
+
+struct entry *call_find_read_silent(struct call *c, const struct keyref *key) {
+    return find_counted(c, key, KEYSPACE_LOOKUP_NOTOUCH, false);
 }
 
 struct entry *call_find_write_db(struct call *c, unsigned db, const struct keyref *key) {

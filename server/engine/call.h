@@ -68,7 +68,8 @@ void call_redact(struct call *c, int i);
 
 /* ---- arguments: on failure reply the usual error and return false ---- */
 bool call_arg_i64(struct call *c, int i, int64_t *ret_value);              /* not an integer or out of range */
-bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value); /* error NULL: usual text */
+/* error NULL: not an integer or out of range; value is out of range, value must between min and max. */
+bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value);
 bool call_arg_double(struct call *c, int i, double *ret_value);            /* not a valid float */
 bool call_arg_ldouble(struct call *c, int i, long double *ret_value);
 /* A database number: ERR DB index is out of range / invalid DB index. */
@@ -86,7 +87,8 @@ struct rbuf *call_take_argument(struct call *c, struct slice argument);
 struct keyref call_key(const struct call *c, int i);
 /* Look-ups for reading: count hits and misses, touch the access clock, note keys in flight. NULL if absent. */
 struct entry *call_find_read(struct call *c, const struct keyref *key);
-struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE, OBJECT: no clock change */
+struct entry *call_find_read_notouch(struct call *c, const struct keyref *key); /* TTL, TYPE: no clock change */
+struct entry *call_find_read_silent(struct call *c, const struct keyref *key); /* OBJECT: and no event of a miss */
 /* For writing: no hit count. */
 struct entry *call_find_write(struct call *c, const struct keyref *key);
 /* As above for a type: on another type replies WRONGTYPE and returns false; *ret_e is NULL if absent. */

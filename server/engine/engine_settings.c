@@ -357,6 +357,7 @@ static const struct setting rows[] = {
      .set = set_output_limit,
      .get = get_output_limit,
      .rewrite = rewrite_output_limit},
+    {.name = "notify-keyspace-events", .type = SETTING_SPECIAL, .initial = "", .set = notify_set, .get = notify_get},
 };
 
 void engine_register_settings(struct engine *e) {

@@ -3,6 +3,7 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/batch.c \
 	server/engine/block.c \
 	server/engine/block_keys.c \
+	server/engine/follow.c \
 	server/engine/call.c \
 	server/engine/call.h \
 	server/engine/client.c \
@@ -21,6 +22,7 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/info.h \
 	server/engine/latency.c \
 	server/engine/latency.h \
+	server/engine/notify.c \
 	server/engine/propagate.c \
 	server/engine/pubsub.c \
 	server/engine/pubsub.h \

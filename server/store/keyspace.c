@@ -196,12 +196,6 @@ static inline void count_key(struct database *d, const struct keyref *key, uint6
     }
 }
 
-static inline void announce_appeared(struct keyspace *ks, unsigned db, const struct keyref *key,
-                                     const struct entry *e) {
-    if (ks->events.appeared != NULL)
-        ks->events.appeared(ks->events.ctx, db, key, entry_type_of(e));
-}
-
 /* Deadlines from before the epoch are as due as that of the epoch; the index and -1 for "none" want no others. */
 static inline int64_t stored_deadline(int64_t deadline_ms) {
     return deadline_ms >= 0 || deadline_ms == KEYSPACE_NO_DEADLINE ? deadline_ms : 0;
@@ -221,7 +215,8 @@ static struct entry *add_absent(struct keyspace *ks, struct database *d, unsigne
     if (deadline_ms != KEYSPACE_NO_DEADLINE)
         deadline_insert(&d->deadlines, entry_as_item(e));
     keyspace_link_fields(d, e);
-    announce_appeared(ks, db, key, e);
+    if (ks->events.appeared != NULL)
+        ks->events.appeared(ks->events.ctx, db, key);
     return e;
 }
 
@@ -264,11 +259,14 @@ struct entry *keyspace_put(struct keyspace *ks, unsigned db, const struct keyref
     void **slot = keyspace_slot(d, key);
     if (slot == NULL)
         return add_absent(ks, d, db, key, v, deadline_ms);
+    if (__builtin_expect(entry_is_due(*slot, ks->now_ms), 0) && ks->expiry == KEYSPACE_EXPIRE_DELETE) {
+        keyspace_remove_announced(ks, d, db, key, slot, ks->lazy.expire, KEYSPACE_EXPIRED);
+        return add_absent(ks, d, db, key, v, deadline_ms);
+    }
     if (deadline_ms == KEYSPACE_KEEP_DEADLINE)
         deadline_ms = entry_deadline_ms(*slot);
     struct entry *e = replace(ks, d, slot, v, stored_deadline(deadline_ms));
     touch(ks, e);
-    announce_appeared(ks, db, key, e);
     return e;
 }
 

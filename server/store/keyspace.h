@@ -49,8 +49,8 @@ struct store_events {
     /* The keyspace removed due fields of a hash by itself, the earliest first. fields NULL: all that it had, n of them;
      * removed() follows for the key. */
     void (*fields_removed)(void *ctx, unsigned db, const struct keyref *key, const struct slice *fields, size_t n);
-    /* A key appeared under a name that had none (a blocked client may wait for it), or its value became another one. */
-    void (*appeared)(void *ctx, unsigned db, const struct keyref *key, enum value_type type);
+    /* A key appeared under a name that had none. */
+    void (*appeared)(void *ctx, unsigned db, const struct keyref *key);
 };
 
 enum keyspace_expiry {
@@ -115,7 +115,7 @@ const struct entry *keyspace_peek(const struct keyspace *ks, unsigned db, const 
 #define KEYSPACE_KEEP_DEADLINE INT64_C(-2)
 /* Puts v under the key, replacing whatever is there; takes over what v owns, copies bytes it borrows (which may lie
  * inside the entry that is replaced). deadline_ms: Unix ms, KEYSPACE_NO_DEADLINE or KEYSPACE_KEEP_DEADLINE. Short
- * strings are embedded. Returns the entry. */
+ * strings are embedded. A key that is due there is treated as keyspace_find() does first. Returns the entry. */
 struct entry *keyspace_put(struct keyspace *ks, unsigned db, const struct keyref *key, struct value v,
                            int64_t deadline_ms);
 /* Puts a key known to be absent (loading): as keyspace_put() without the look-up. Returns NULL, v freed, if it was
@@ -158,6 +158,10 @@ size_t keyspace_slot_size(const struct keyspace *ks, unsigned db, unsigned slot)
  * removed. */
 size_t keyspace_flush(struct keyspace *ks, int db, bool async);
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
+/* An empty keyspace of the same shape, hash key and rules, which announces nothing: to load into while this one serves. */
+struct keyspace *keyspace_create_beside(const struct keyspace *ks);
+/* Empties ks and moves all databases of `from`, made by keyspace_create_beside(), into it; `from` is empty then. */
+void keyspace_take_all(struct keyspace *ks, struct keyspace *from, bool async);
 /* Room for `keys` more keys in the tables of a database, `deadlines` of them with a deadline (RESIZEDB of a snapshot).
  * Checked. */
 void keyspace_expect(struct keyspace *ks, unsigned db, size_t keys, size_t deadlines);

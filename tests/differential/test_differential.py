@@ -23,7 +23,31 @@ def test_each_family_by_itself(group):
     assert not problems, "\n\n".join(problems)
 
 
+@pytest.mark.parametrize("classes", ["KEA", "KEmn"])
+def test_events_are_the_same(classes):
+    done, problems = run_differential(6_000, seed=11, events=classes)
+    assert not problems, "\n\n".join(problems)
+    assert done == 6_000
+
+
 # --- the instrument itself ---
+
+def test_different_events_are_found():
+    pair = Pair(REDIS_SERVER, events="KEA")
+    try:
+        items = [Item(0, [b"SET", b"k", b"v"], "exact", False), Item(0, [b"DEL", b"k"], "exact", False)]
+        assert pair.run(items, 2) is None
+        with pair.nodes[0].client() as c:
+            pair.run(items[:1], 2)
+            pair.events = "KE$"
+            at, ours, theirs = pair.run(items, 2) or (None, b"", b"")
+            assert at is None  # both hear of strings only
+            c.call("SET", "behind", "v")
+            at, ours, theirs = pair.run(items, 2)
+            assert at == 0 and b"behind" in ours and b"behind" not in theirs
+    finally:
+        pair.close()
+
 
 def test_two_redis_servers_do_not_differ():
     done, problems = run_differential(6_000, seed=5, ours=REDIS_SERVER)
