@@ -119,6 +119,7 @@ def test_dollar_means_the_end_when_the_wait_began(c, wait):
     assert first[0] in ([b"s", [[b"5-1", [b"b", b"2"]], [b"5-2", [b"c", b"3"]]]], [b"none", [[b"1-1", [b"c", b"3"]]]])
 
 
+@ours_only
 def test_an_entry_that_is_gone_again_wakes_nobody(c, wait):
     w = wait("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
     c.call("MULTI")
@@ -170,13 +171,11 @@ def test_who_waits_for_a_group_is_told_that_it_is_gone(c, wait):
     c.call("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
     w = wait("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">")
     c.call("XGROUP", "DESTROY", "s", "g")
-    with pytest.raises(ReplyError, match="^NOGROUP"):
-        w.read()
+    error(w.read(), "NOGROUP")
     c.call("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
     w = wait("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">")
     c.call("DEL", "s")
-    with pytest.raises(ReplyError, match="^(NOGROUP|UNBLOCKED)"):
-        w.read()
+    error(w.read(), "NOGROUP" if is_holdfast() else "UNBLOCKED")
     assert c.call("EXISTS", "s") == 0
 
 
@@ -452,6 +451,8 @@ def test_what_was_written_is_there_again(make_node, preamble):
     # Commands cannot say what is pending of entries that are gone.
     for (key, (info, groups)), (key2, (info2, groups2)) in zip(before[1], after[1]):
         there = {e[0] for e in info["entries"]}
+        for x in (info, info2):  # nodes are filled anew
+            del x["radix-tree-keys"], x["radix-tree-nodes"]
         assert key == key2 and info == info2
         for (g, consumers), (g2, consumers2) in zip(groups, groups2):
             assert [p for p in g["pending"] if p[0] in there] == g2["pending"]
@@ -493,6 +494,7 @@ def test_redis_reads_our_files(make_node):
     rdb = make_node({"dir": node.data}, binary=REDIS_SERVER)
     with rdb.client() as c:
         assert state(c) == before
+        c.call("FLUSHALL")
         fill(c, 6)
         theirs = state(c)
         c.call("SAVE")
@@ -518,6 +520,7 @@ def test_dumps_restore_here_and_in_redis(make_node):
             assert stream_state(t, "copy") == stream_state(t, key)
 
 
+@pytest.mark.holdfast
 def test_damaged_payloads_are_refused_or_harmless(c):
     c.call("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", 1)
     c.call("XADD", "s", "5-1", "field", "value", "n", 12)
