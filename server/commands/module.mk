@@ -38,6 +38,7 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/list_read.c \
 	server/commands/memory_cmd.c \
 	server/commands/memory_report.c server/commands/memory_report.h \
+	server/commands/persist_adopt.c \
 	server/commands/persist.c server/commands/persist.h \
 	server/commands/persist_aof.c \
 	server/commands/persist_cmd.c \
@@ -57,6 +58,10 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/set_options.c server/commands/set_options.h \
 	server/commands/set_random.c \
 	server/commands/slowlog_cmd.c \
+	server/commands/sort_cmd.c \
+	server/commands/sort_int.h \
+	server/commands/sort_order.c server/commands/sort_order.h \
+	server/commands/sort_pattern.c \
 	server/commands/stream_add.c \
 	server/commands/stream_claim.c \
 	server/commands/stream_cmd.c \
