@@ -42,4 +42,9 @@ TESTS += tests/unit/rdb/test_hash_codec
 tests_unit_rdb_test_hash_codec_SOURCES = tests/unit/rdb/test_hash_codec.c $(RDB_TEST_COMMON)
 tests_unit_rdb_test_hash_codec_CPPFLAGS = $(RDB_TEST_CPPFLAGS)
 tests_unit_rdb_test_hash_codec_LDADD = $(RDB_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/rdb/test_zset_codec
+TESTS += tests/unit/rdb/test_zset_codec
+tests_unit_rdb_test_zset_codec_SOURCES = tests/unit/rdb/test_zset_codec.c $(RDB_TEST_COMMON)
+tests_unit_rdb_test_zset_codec_CPPFLAGS = $(RDB_TEST_CPPFLAGS)
+tests_unit_rdb_test_zset_codec_LDADD = $(RDB_LIBS) $(CMOCKA_LIBS)
 endif

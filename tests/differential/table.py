@@ -294,8 +294,7 @@ HLL = """
 1 exact GET {pkey}
 1 exact GETRANGE {pkey} 0 15
 0.1 exact SET {pkey} {value}
-0.15 exact SETRANGE {pkey} {offset} {value}
-0.15 exact APPEND {pkey} {value}
+0.15 exact SETRANGE {pkey} <0|1|2|3|4> x
 0.7 exact DEL {pkey}
 """
 
@@ -480,6 +479,11 @@ def _lowest_rank(argv, ours, theirs):
 @expected("timeouts beyond 63 bits of milliseconds", "7.0 converts them to a negative number; later versions say what they are")
 def _huge_timeout(argv, ours, theirs):
     return str(ours) == "ERR timeout is out of range" and str(theirs) == "ERR timeout is negative"
+
+
+@expected("XREAD and XREADGROUP with the ID +", "newer than 7.0")
+def _xread_last(argv, ours, theirs):
+    return argv[0].upper() in (b"XREAD", b"XREADGROUP") and b"+" in argv and str(theirs) == "ERR Invalid stream ID specified as stream command argument"
 
 
 @expected("SORT ALPHA of elements that are equal up to a NUL", "collation compares C strings; which comes first is not defined")
