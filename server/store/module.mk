@@ -66,4 +66,8 @@ tests_unit_store_test_hash_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 tests_unit_store_test_field_expiry_SOURCES = tests/unit/store/fixture.h tests/unit/store/test_field_expiry.c
 tests_unit_store_test_field_expiry_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_store_test_field_expiry_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/store/test_stream
+TESTS += tests/unit/store/test_stream
+tests_unit_store_test_stream_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_store_test_stream_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
