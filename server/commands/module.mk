@@ -19,6 +19,10 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/hash_scan.c \
 	server/commands/hash_set.c \
 	server/commands/hll_cmd.c \
+	server/commands/geo_cmd.c \
+	server/commands/geo_int.h \
+	server/commands/geo_search.c \
+	server/commands/geohash.c server/commands/geohash.h \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
