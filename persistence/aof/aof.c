@@ -192,7 +192,13 @@ static void switch_file(struct aof *aof) {
 
 static void start_base(struct aof *aof, struct event_queue *q) {
     /* Every increment begins with its own SELECT, so that it can be replayed alone. */
-    changelog_set_db(aof->cl, -1);
+    if (!changelog_is_verbatim(aof->cl)) {
+        changelog_set_db(aof->cl, -1);
+    } else {
+        struct aof_file *begins = aof->machine.cut_pending ? aof->next : aof->current;
+        if (begins != NULL && !begins->has_begun)
+            begins->select_db = changelog_db(aof->cl);
+    }
     mem_free(aof->base_path);
     struct buf name = BUF_INIT;
     buf_printf(&name, "%s/temp-rewriteaof-%d.aof", aof->dir, (int)getpid());

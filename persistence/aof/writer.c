@@ -14,6 +14,7 @@
 
 #define TIME_EVERY_MS 1000
 #define FEW_IOVECS 8
+#define SELECT_BYTES 64
 
 static struct aof_file *file_alloc(const struct fs *fs, const char *name, uint64_t seq) {
     struct aof_file *f = mem_calloc(1, sizeof *f);
@@ -21,6 +22,7 @@ static struct aof_file *file_alloc(const struct fs *fs, const char *name, uint64
     f->name = mem_strdup(name);
     f->seq = seq;
     f->stated_ts_s = -1;
+    f->select_db = -1;
     return f;
 }
 
@@ -84,9 +86,10 @@ static int cut_back(struct aof_file *f) {
     return error;
 }
 
-/* The lines before the commit's bytes: where the file begins, and the time as Redis notes it. */
+/* The lines before the commit's bytes: where the file begins, and the time as Redis notes it. *ret_own is where those begin
+ * that belong to the stretch of the bytes. A SELECT in front of the BEGIN line belongs to the file, not to the log. */
 static size_t compose_front(const struct aof_file *f, char *dst, uint64_t begin, const struct aof_statement *st,
-                            bool has_bytes, uint64_t *chain) {
+                            bool has_bytes, uint64_t *chain, size_t *ret_own) {
     size_t n = 0;
     if (!f->has_begun) {
         struct annotation a = {.fields = ANNOTATION_BEGIN | ANNOTATION_OFFSET | ANNOTATION_DURABLE | ANNOTATION_TIME |
@@ -98,8 +101,15 @@ static size_t compose_front(const struct aof_file *f, char *dst, uint64_t begin,
                                .history = *st->history};
         struct annotation_chain c;
         annotation_chain_begin(&c, *chain);
-        n = annotation_write(dst, &a, &c, f->key, chain);
+        if (f->select_db >= 0) {
+            char db[16];
+            int digits = snprintf(db, sizeof db, "%d", f->select_db);
+            n = (size_t)snprintf(dst, SELECT_BYTES, "*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n", digits, db);
+            annotation_chain_update(&c, dst, n);
+        }
+        n += annotation_write(dst + n, &a, &c, f->key, chain);
     }
+    *ret_own = n;
     if (has_bytes && st->timestamps && (int64_t)(st->now_ms / 1000) != f->stated_ts_s)
         n += (size_t)snprintf(dst + n, 64, "#TS:%llu\r\n", (unsigned long long)(st->now_ms / 1000));
     return n;
@@ -135,15 +145,13 @@ int aof_file_commit(struct aof_file *f, const struct iovec *iov, int n, uint64_t
         if (error != 0)
             return error;
     }
-    char front[ANNOTATION_MAX_BYTES + 64], seal[ANNOTATION_MAX_BYTES];
+    char front[SELECT_BYTES + ANNOTATION_MAX_BYTES + 64], seal[ANNOTATION_MAX_BYTES];
     struct iovec few[FEW_IOVECS + 2];
     struct iovec *all = n <= FEW_IOVECS ? few : mem_alloc(((size_t)n + 2) * sizeof *all);
     uint64_t chain = f->chain;
-    size_t front_bytes = compose_front(f, front, begin, st, n > 0, &chain);
     /* The #TS line belongs to this stretch, a BEGIN line closes its own. */
     size_t ts_at = 0;
-    if (!f->has_begun)
-        ts_at = (size_t)((char *)memchr(front, '\n', front_bytes) + 1 - front);
+    size_t front_bytes = compose_front(f, front, begin, st, n > 0, &chain, &ts_at);
     struct annotation_chain c;
     annotation_chain_begin(&c, chain);
     annotation_chain_update(&c, front + ts_at, front_bytes - ts_at);

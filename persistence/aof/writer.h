@@ -26,6 +26,7 @@ struct aof_file {
     int64_t good_bytes; /* end of the last whole commit */
     bool is_dirty;      /* bytes may stand behind good_bytes */
     bool has_begun;     /* the BEGIN line is there */
+    int select_db;      /* database that the first bytes mean, where they do not say it; -1 */
     uint64_t offset;    /* of the log, behind the last commit; valid when has_begun */
     uint64_t stated_durable;
     uint64_t stated_time_ms;

@@ -42,18 +42,31 @@ static int report(void *arg, const struct rdb_save_progress *p) {
     return child_link_report(link, p->keys);
 }
 
-static int write_open_file(const struct fs *fs, int fd, const char *path, const struct keyspace *ks,
-                           const struct snapshot_options *o, struct child_link *link,
-                           struct rdb_save_progress *ret_progress, struct rdb_error *ret_error) {
-    struct rdb_writer w;
+static struct rdb_save_options options_for(const struct snapshot_options *o, struct child_link *link) {
     struct rdb_save_options options = o->rdb;
     if (link != NULL) {
         options.progress = report;
         options.progress_arg = link;
-        options.release_values = true;
-    } else {
-        options.release_values = false;
     }
+    options.release_values = link != NULL;
+    return options;
+}
+
+int snapshot_write_stream(rdb_sink_fn *sink, void *sink_arg, const struct keyspace *ks,
+                          const struct snapshot_options *o, struct child_link *link, struct rdb_error *ret_error) {
+    struct rdb_writer w;
+    struct rdb_save_options options = options_for(o, link);
+    rdb_writer_init_sink(&w, sink, sink_arg, o->codec);
+    int err = rdb_save(&w, ks, &options, NULL, ret_error);
+    rdb_writer_deinit(&w);
+    return err != 0 ? -1 : 0;
+}
+
+static int write_open_file(const struct fs *fs, int fd, const char *path, const struct keyspace *ks,
+                           const struct snapshot_options *o, struct child_link *link,
+                           struct rdb_save_progress *ret_progress, struct rdb_error *ret_error) {
+    struct rdb_writer w;
+    struct rdb_save_options options = options_for(o, link);
     rdb_writer_init_fd(&w, fs, fd, o->codec, o->incremental_fsync ? SYNC_EVERY_BYTES : 0);
     int err = rdb_save(&w, ks, &options, ret_progress, ret_error);
     rdb_writer_deinit(&w);

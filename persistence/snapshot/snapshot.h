@@ -61,6 +61,11 @@ int snapshot_write_file(const struct fs *fs, const char *path, const struct keys
                         struct rdb_save_progress *ret_progress, struct rdb_error *ret_error)
     __attribute__((warn_unused_result));
 
+/* Writes to a sink instead (a full sync): nothing is synced. 0, or -1 with *ret_error. */
+int snapshot_write_stream(rdb_sink_fn *sink, void *sink_arg, const struct keyspace *ks,
+                          const struct snapshot_options *o, struct child_link *link, struct rdb_error *ret_error)
+    __attribute__((warn_unused_result));
+
 /* SAVE: replaces path by a snapshot of ks in this process. 0 or -1; *ret_result says all. */
 int snapshot_save(const struct fs *fs, const char *path, const struct keyspace *ks, const struct snapshot_options *o,
                   struct snapshot_result *ret_result) __attribute__((warn_unused_result));

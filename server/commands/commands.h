@@ -38,6 +38,8 @@ void set_commands_register(struct command_table *t);
 /* ---- lists ---- */
 void list_commands_register(struct command_table *t);
 
+/* ---- SORT SORT_RO ---- */
+void sort_commands_register(struct command_table *t);
 /* ---- sorted sets ---- */
 void zset_commands_register(struct command_table *t);
 
@@ -65,6 +67,8 @@ struct server_identity {
     const char *executable; /* absolute path */
     const char *supervised; /* "no", "systemd" */
     void *ctx;
+    /* Whether this node is a replica (HELLO). May be NULL. */
+    bool (*is_replica)(void *ctx);
     /* INFO's lines listenerN:…, each ended by \r\n. May be NULL. */
     void (*listeners)(void *ctx, struct buf *out);
 };
@@ -79,7 +83,7 @@ void command_commands_register(struct command_table *t); /* COMMAND … */
 void config_commands_register(struct command_table *t);  /* CONFIG … */
 void slowlog_commands_register(struct command_table *t); /* SLOWLOG … */
 void memory_commands_register(struct command_table *t);  /* MEMORY … */
-void server_commands_register(struct command_table *t);  /* ROLE TIME */
+void server_commands_register(struct command_table *t);  /* TIME */
 /* LATENCY …, its option, INFO's section Latencystats. The struct is the caller's, zeroed but for the engine. */
 #define LATENCY_PERCENTILES_MAX 16
 struct latency_info {

@@ -69,7 +69,8 @@ static void hello_reply(struct call *c) {
     resp_bulk_cstr(c->w, "mode");
     resp_bulk_cstr(c->w, keyspace_has_slots(c->ks) ? "cluster" : "standalone");
     resp_bulk_cstr(c->w, "role");
-    resp_bulk_cstr(c->w, "master");
+    const struct server_identity *identity = call_context(c);
+    resp_bulk_cstr(c->w, identity->is_replica != NULL && identity->is_replica(identity->ctx) ? "replica" : "master");
     resp_bulk_cstr(c->w, "modules");
     resp_array(c->w, 0);
 }

@@ -124,6 +124,15 @@ const struct children *persist_children(const struct persist *p) {
 const bool *persist_compresses(const struct persist *p) {
     return &p->options.rdbcompression;
 }
+int persist_start_child(struct persist *p, const struct child_job *job) {
+    int rc = child_start(p->children, job);
+    if (rc == 0)
+        persist_watch_child(p);
+    return rc;
+}
+void persist_kill_child(struct persist *p) {
+    child_kill(p->children);
+}
 void persist_set_worker(struct persist *p, struct worker *worker) {
     p->parts.worker = worker;
 }
@@ -163,7 +172,7 @@ void persist_snapshot_options(struct persist *p, struct snapshot_options *o) {
     o->rdb.lfu_decay_time_min = (int)engine_options(p->engine)->lfu_decay_time;
     o->rdb.now_ms = clock_wall_ms();
     o->rdb.used_mem = mem_used();
-    if (h->id[0] != '\0') {
+    if (changelog_is_active(p->log)) { /* else changes are not counted, and the offset means nothing */
         o->rdb.repl_id = h->id;
         o->rdb.repl_offset = (int64_t)changelog_sealed(p->log);
         o->rdb.repl_stream_db = changelog_db(p->log);

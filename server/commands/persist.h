@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "persistence/snapshot/child.h"
+#include "persistence/snapshot/snapshot.h"
 #include "server/base/fs.h"
 #include "server/base/worker.h"
 #include "server/engine/engine.h"
@@ -43,6 +43,11 @@ struct persist_parts {
     int (*shutdown)(void *ctx, unsigned flags);
     /* SHUTDOWN ABORT: 0, or -1 when none was in progress. */
     int (*shutdown_abort)(void *ctx);
+    /* Replicas that have acknowledged an offset (durable: that have it on disk); asking them to; whether this node is one.
+     * For WAIT and WAITAOF. */
+    size_t (*replicas_acked)(void *ctx, uint64_t offset, bool durable);
+    void (*ask_replicas)(void *ctx);
+    bool (*is_replica)(void *ctx);
     /* oom-score-adj of a child: true and *ret_adj where one is set. */
     bool (*child_oom_score)(void *ctx, int *ret_adj);
 };
@@ -56,6 +61,9 @@ void persist_register(struct persist *p);
 /* Loads the data set as the options say and begins to log. 0, or -1 with *error. Serves clients with -LOADING
  * meanwhile. */
 int persist_load(struct persist *p, struct buf *error) __attribute__((warn_unused_result));
+/* True when the data, the log's id and its offset came from disk; *ret_db: the database that the log's next bytes mean, -1
+ * when they will say. */
+bool persist_origin(const struct persist *p, int *ret_db);
 /* Each cycle: before replies are released. */
 void persist_before_sleep(struct persist *p);
 /* Ten times a second: save points, retries, the child. */
@@ -68,6 +76,38 @@ int persist_stop(struct persist *p, unsigned shutdown_flags);
 /* DEBUG RELOAD and LOADAOF: 0, or -1 with *error. */
 int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct buf *error);
 int persist_reload_aof(struct persist *p, struct buf *error);
+/* ---- for replication ---- */
+/* A snapshot from elsewhere that is to become the data set. */
+struct persist_adoption {
+    const char *path;      /* a synced file in the data directory, which becomes the node's snapshot; NULL: */
+    rdb_source_fn *source; /* … it comes from here */
+    void *source_arg;
+    uint64_t bytes; /* that will come; UINT64_MAX: unknown */
+    const char *id; /* history and offset that it stands for; NULL: a new history */
+    uint64_t offset;
+    bool beside;     /* the old data stay until the new are complete */
+    bool serve;      /* … and are served meanwhile */
+    bool lazy_flush; /* old data are freed in the background */
+    void (*let_go)(void *arg); /* the change log begins anew after this: all cursors but the AOF's must be gone */
+    void *let_go_arg;
+};
+enum persist_adopted {
+    PERSIST_ADOPTED,
+    PERSIST_ADOPT_KEPT, /* failed; nothing has changed */
+    PERSIST_ADOPT_LOST, /* failed; no data, the AOF off, a new history */
+};
+/* Replaces the data set and restarts the change log at the offset, with a new base and increment where the AOF is
+ * configured. Serves clients meanwhile; never inside a command. *ret_db: the stream's database, -1 when not known. */
+enum persist_adopted persist_adopt(struct persist *p, const struct persist_adoption *a, int *ret_db, struct buf *error);
+/* Begins to log again where the AOF is configured and a failed adoption has left it off. */
+void persist_resume_aof(struct persist *p);
+/* Options of a snapshot made now. */
+void persist_snapshot_options(struct persist *p, struct snapshot_options *o);
+/* child_start() on the node's child, with what goes with it; first thing in the job's done(): persist_child_ended(). */
+int persist_start_child(struct persist *p, const struct child_job *job);
+void persist_child_ended(struct persist *p);
+void persist_kill_child(struct persist *p);
+
 /* FLUSHALL: kills a snapshot child whose result would be stale and saves the empty state where save points are set. */
 void persist_flushed_all(struct persist *p);
 /* DEBUG PAUSE-AFTER-FORK. */

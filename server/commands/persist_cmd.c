@@ -126,23 +126,28 @@ static bool wait_local_done(const struct wait_state *w) {
     return w->local <= 0 || (aof_is_on(w->p->aof) && aof_durable_offset(w->p->aof) >= w->offset);
 }
 
+static size_t acked(const struct wait_state *w) {
+    const struct persist_parts *parts = &w->p->parts;
+    return parts->replicas_acked == NULL ? 0 : parts->replicas_acked(parts->ctx, w->offset, w->local >= 0);
+}
+
 static bool wait_ready(struct client *cl, void *state) {
     (void)cl;
     const struct wait_state *w = state;
-    return w->replicas == 0 && wait_local_done(w);
+    return acked(w) >= (size_t)w->replicas && wait_local_done(w);
 }
 
 static void wait_reply(struct client *cl, void *state, bool timed_out) {
     const struct wait_state *w = state;
     (void)timed_out;
     if (w->local < 0) {
-        resp_int(&cl->w, 0);
+        resp_int(&cl->w, (int64_t)acked(w));
         return;
     }
     bool durable = aof_is_on(w->p->aof) && aof_durable_offset(w->p->aof) >= w->offset;
     resp_array(&cl->w, 2);
     resp_int(&cl->w, durable ? 1 : 0);
-    resp_int(&cl->w, 0);
+    resp_int(&cl->w, (int64_t)acked(w));
 }
 
 static const struct client_block_ops wait_ops = {
@@ -166,13 +171,25 @@ static void wait_for(struct call *c, int64_t local, int64_t replicas, int64_t ti
         wait_reply(c->client, &now, false);
         return;
     }
+    if (now.replicas > 0 && now.p->parts.ask_replicas != NULL)
+        now.p->parts.ask_replicas(now.p->parts.ctx);
     struct wait_state *state = mem_alloc(sizeof *state);
     *state = now;
     call_block(c, &wait_ops, state, timeout_ms);
 }
 
+static bool is_replica(const struct persist *p) {
+    return p->parts.is_replica != NULL && p->parts.is_replica(p->parts.ctx);
+}
+
 static void cmd_wait(struct call *c) {
     int64_t replicas, timeout_ms;
+    if (is_replica(call_context(c))) {
+        call_error(c, "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a "
+                      "replica is configured to be writable (which is not the default) writes to replicas are just "
+                      "local and are not propagated.");
+        return;
+    }
     if (!call_arg_i64(c, 1, &replicas) || !arg_timeout_ms(c, 2, &timeout_ms))
         return;
     wait_for(c, -1, replicas > 0 ? replicas : 0, timeout_ms);
@@ -185,6 +202,11 @@ static void cmd_waitaof(struct call *c) {
         !call_arg_i64_range(c, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &replicas) ||
         !arg_timeout_ms(c, 3, &timeout_ms))
         return;
+    if (is_replica(p)) {
+        call_error(c, "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are "
+                      "just local and are not propagated.");
+        return;
+    }
     if (local == 1 && !aof_is_on(p->aof)) {
         call_error(c, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
         return;

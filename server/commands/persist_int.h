@@ -55,15 +55,15 @@ struct persist {
     uint64_t load_total, load_done;
     int64_t load_started_us, load_started_s, load_told_us;
     struct client *replayer;
+    bool origin_known; /* id and offset of the log came from disk */
+    int origin_db;
     struct buf libraries; /* persist_libraries.c */
 };
 
 /* ---- persist.c ---- */
 int persist_save(struct persist *p, struct buf *error);   /* in the foreground */
 int persist_bgsave(struct persist *p, struct buf *error); /* starts a child */
-void persist_snapshot_options(struct persist *p, struct snapshot_options *o);
 void persist_aof_options(struct persist *p, struct aof_options *o);
-void persist_child_ended(struct persist *p);
 void persist_watch_child(struct persist *p);
 void persist_log(void *arg, enum log_level level, const char *line);
 /* ---- persist_aof.c ---- */
@@ -72,6 +72,10 @@ int persist_apply_appendonly(struct persist *p, struct buf *error);
 int persist_rewrite_once(struct persist *p, struct buf *error);
 void persist_rewrite_once_cron(struct persist *p);
 /* ---- persist_load.c ---- */
+void persist_begin_loading(struct persist *p, uint64_t total_bytes, bool async);
+void persist_end_loading(struct persist *p);
+void persist_load_options(struct persist *p, struct rdb_load_options *o);
+void persist_fresh_history(struct persist *p);
 int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t *ret_rest_offset, struct buf *error);
 /* ---- persist_libraries.c: the callbacks of loading and saving (arg: struct persist) ---- */
 int persist_hold_library(void *arg, struct slice code, const char **ret_text);

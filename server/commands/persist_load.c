@@ -23,18 +23,18 @@ static void serve(struct persist *p) {
     p->parts.progress(p->parts.ctx, PERSIST_LOADING, percent > 100 ? 100 : percent);
 }
 
-static void begin_loading(struct persist *p, uint64_t total_bytes) {
+void persist_begin_loading(struct persist *p, uint64_t total_bytes, bool async) {
     p->loading = true;
     p->load_total = total_bytes;
     p->load_done = 0;
     p->load_started_us = clock_mono_us();
     p->load_started_s = clock_wall_us() / 1000000;
     p->load_told_us = 0;
-    engine_set_loading(p->engine, true, false);
+    engine_set_loading(p->engine, true, async);
     serve(p);
 }
 
-static void end_loading(struct persist *p) {
+void persist_end_loading(struct persist *p) {
     p->loading = false;
     engine_set_loading(p->engine, false, false);
 }
@@ -50,23 +50,40 @@ static void loaded_line(void *arg, enum log_level level, const char *line) {
     persist_log(arg, level, line);
 }
 
+void persist_load_options(struct persist *p, struct rdb_load_options *o) {
+    rdb_load_options_default(o);
+    o->checksum = p->options.rdbchecksum;
+    o->deep = p->options.sanitize_dump_payload == 1;
+    o->now_ms = clock_wall_ms();
+    o->access = RDB_ACCESS_LRU;
+    o->yield_every_bytes = (size_t)p->options.load_interval_bytes;
+    o->yield = on_yield;
+    o->yield_arg = p;
+    o->function = persist_hold_library;
+    o->function_arg = p;
+}
+
+/* At the start: the log goes on where the snapshot stands, under a new id, because what was written behind it is lost. */
+static void take_position(struct persist *p, const struct rdb_load_result *r) {
+    struct changelog_history h = *changelog_history(p->log);
+    if (p->started || r->repl_id[0] == '\0' || r->repl_offset < 0)
+        return;
+    memcpy(h.id2, r->repl_id, sizeof h.id2);
+    h.id2_offset = r->repl_offset;
+    changelog_reset(p->log, (uint64_t)r->repl_offset);
+    changelog_set_history(p->log, &h);
+    p->origin_known = true;
+    p->origin_db = r->repl_stream_db;
+}
+
 int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t *ret_rest_offset, struct buf *error) {
     struct rdb_load_options o;
     struct rdb_load_result r;
     struct rdb_error e = RDB_ERROR_INIT;
-    rdb_load_options_default(&o);
-    o.checksum = p->options.rdbchecksum;
-    o.deep = p->options.sanitize_dump_payload == 1;
-    o.skip_expired = !aof_base;
+    persist_load_options(p, &o);
+    o.skip_expired = !aof_base && !(p->parts.is_replica != NULL && p->parts.is_replica(p->parts.ctx));
     o.trailing = aof_base;
     o.replace = p->load_replaces;
-    o.now_ms = clock_wall_ms();
-    o.access = RDB_ACCESS_LRU;
-    o.yield_every_bytes = (size_t)p->options.load_interval_bytes;
-    o.yield = on_yield;
-    o.yield_arg = p;
-    o.function = persist_hold_library;
-    o.function_arg = p;
     int64_t start = clock_mono_us();
     if (rdb_load_file(p->parts.fs, path, p->ks, &o, &r, &e) != 0) {
         buf_append_cstr(error, e.text);
@@ -77,8 +94,8 @@ int persist_load_rdb(struct persist *p, const char *path, bool aof_base, int64_t
     p->last_load_expired = r.keys_expired;
     p->last_load_loaded = r.keys_loaded;
     snapshot_loaded_lines(&r, clock_mono_us() - start, loaded_line, NULL);
-    if (!aof_base && r.repl_id[0] != '\0' && r.repl_offset >= 0)
-        log_debug("The snapshot stands at offset %lld of replication id %s", (long long)r.repl_offset, r.repl_id);
+    if (!aof_base)
+        take_position(p, &r);
     return 0;
 }
 
@@ -132,6 +149,8 @@ static enum loader_status load_aof(struct persist *p, bool read_only, struct loa
     p->replayer = engine_client_create_internal(p->engine);
     int64_t start = clock_mono_us();
     enum loader_status st = loader_load(p->parts.fs, &lo, &cb, ret_result, error);
+    p->origin_db = (int)p->replayer->db;
+    p->origin_known = st == LOADER_OK && ret_result->found && ret_result->recovery.annotated;
     engine_client_destroy_internal(p->replayer);
     p->replayer = NULL;
     if (st == LOADER_OK && ret_result->found)
@@ -156,7 +175,7 @@ static int load_snapshot(struct persist *p, struct buf *error) {
     return rc == 0 ? 0 : -1;
 }
 
-static void fresh_history(struct persist *p) {
+void persist_fresh_history(struct persist *p) {
     struct changelog_history h = {.id2_offset = -1};
     rng_hex_id(h.id, CHANGELOG_ID_CHARS / 2);
     memset(h.id2, '0', CHANGELOG_ID_CHARS);
@@ -168,8 +187,9 @@ int persist_load(struct persist *p, struct buf *error) {
     if (stale > 0)
         log_notice("Removed %u temporary files of an earlier run", stale);
     p->ks = engine_keyspace(p->engine);
-    fresh_history(p);
-    begin_loading(p, 0);
+    p->origin_db = -1;
+    persist_fresh_history(p);
+    persist_begin_loading(p, 0, false);
     p->aof = persist_make_aof(p);
     struct loader_result loaded;
     memset(&loaded, 0, sizeof loaded);
@@ -188,7 +208,7 @@ int persist_load(struct persist *p, struct buf *error) {
     } else {
         rc = load_snapshot(p, error);
     }
-    end_loading(p);
+    persist_end_loading(p);
     struct aof_options o;
     persist_aof_options(p, &o); /* what was loaded has a say in them */
     aof_set_options(p->aof, &o);
@@ -209,11 +229,11 @@ int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct 
         return -1;
     if (flush && !merge)
         keyspace_flush(p->ks, -1, false);
-    begin_loading(p, (uint64_t)file_size(p, p->options.dbfilename));
+    persist_begin_loading(p, (uint64_t)file_size(p, p->options.dbfilename), false);
     p->load_replaces = merge;
     int rc = persist_load_rdb(p, p->options.dbfilename, false, NULL, error);
     p->load_replaces = false;
-    end_loading(p);
+    persist_end_loading(p);
     return rc == 0 ? 0 : -1;
 }
 
@@ -222,9 +242,14 @@ int persist_reload_aof(struct persist *p, struct buf *error) {
         aof_before_sleep(p->aof); /* what is appended must be in the file */
     keyspace_flush(p->ks, -1, false);
     struct loader_result loaded;
-    begin_loading(p, 0);
+    persist_begin_loading(p, 0, false);
     enum loader_status st = load_aof(p, true, &loaded, error);
-    end_loading(p);
+    persist_end_loading(p);
     loader_result_deinit(&loaded);
     return st == LOADER_OK ? 0 : -1;
+}
+
+bool persist_origin(const struct persist *p, int *ret_db) {
+    *ret_db = p->origin_db;
+    return p->origin_known;
 }

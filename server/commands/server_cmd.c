@@ -1,12 +1,10 @@
-/* ROLE TIME. */
+/* TIME. */
 #include "config.h"
 
 #include "server/base/clock.h"
 #include "server/commands/commands.h"
 #include "server/commands/rows.h"
 #include "server/engine/call.h"
-#include "server/engine/engine.h"
-#include "server/log/changelog.h"
 
 static void time_run(struct call *c) {
     int64_t now_us = clock_wall_us();
@@ -15,23 +13,9 @@ static void time_run(struct call *c) {
     resp_bulk_i64(c->w, now_us % 1000000);
 }
 
-static void role_run(struct call *c) {
-    resp_array(c->w, 3);
-    resp_bulk_cstr(c->w, "master");
-    resp_int(c->w, (int64_t)changelog_sealed(engine_log(c->engine)));
-    resp_array(c->w, 0);
-}
-
 static const char *const time_tips[] = {"nondeterministic_output", NULL};
 
 static const struct command rows[] = {
-    {.name = "role",
-     .group = "server",
-     .since = "2.8.12",
-     .arity = 1,
-     .run = role_run,
-     .acl = ACL_ADMIN | ACL_DANGEROUS,
-     .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST},
     {.name = "time",
      .group = "server",
      .since = "2.6.0",

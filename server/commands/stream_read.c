@@ -129,7 +129,11 @@ static bool resolve_id(struct call *c, const struct read_options *o, int i, stru
         from->only_new = true;
         return true;
     }
-    return stream_arg_strict_id(c, i, 0, &from->after, NULL);
+    if (!stream_arg_strict_id(c, i, 0, &from->after, NULL))
+        return false;
+    /* Nothing lies behind the greatest id: to a group it means what ">" does. */
+    from->only_new = o->is_group && stream_id_compare(from->after, STREAM_ID_MAX) == 0;
+    return true;
 }
 
 static void error_no_group(struct call *c, const struct read_options *o, int key_arg) {

@@ -125,21 +125,97 @@ void zset_reply_header(const struct zset_reply *r, size_t n) {
     resp_array(r->w, r->shape == ZSET_FLAT ? n * 2 : n);
 }
 
-int zset_reply_member(void *arg, const struct packed_item *member, double score) {
-    const struct zset_reply *r = arg;
+static void reply_one(const struct zset_reply *r, const struct packed_item *member, double score) {
     if (r->shape == ZSET_NESTED)
         resp_array(r->w, 2);
     zset_reply_item(r->w, member);
     if (r->shape != ZSET_MEMBERS)
         resp_double(r->w, score);
+}
+
+int zset_reply_member(void *arg, const struct packed_item *member, double score) {
+    reply_one(arg, member, score);
     return 0;
+}
+
+#define AT_ONCE 32
+/* Members up to here are written with one reservation, their score included. */
+#define SHORT_MEMBER 512
+#define SCORE_CHARS 32 /* of which %.17g needs 24 */
+#define AROUND_MEMBER (3 * RESP_HEADER_BYTES + SCORE_CHARS)
+_Static_assert(SHORT_MEMBER + AROUND_MEMBER <= OUTQ_RESERVE_MAX, "one reservation");
+
+/* memcpy() of short members: the compiler makes of that, knowing SHORT_MEMBER, an instruction that takes 40 ns. Blocks
+ * of one size, the last of which may lie over the one before. */
+static inline char *copy_short(char *to, const char *from, size_t n) {
+    if (n >= 16) {
+        for (size_t i = 0; i + 16 < n; i += 16)
+            memcpy(to + i, from + i, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+    return to + n;
+}
+
+/* Type, digits or text, CR LF of a score. */
+static char *put_score(char *p, int resp, double score) {
+    char text[NUM_DOUBLE_CHARS];
+    size_t n = num_format_double(text, score);
+    if (resp == 2)
+        p = resp_put_header(p, '$', n);
+    else
+        *p++ = ',';
+    p = copy_short(p, text, n);
+    memcpy(p, "\r\n", 2);
+    return p + 2;
+}
+
+static void reply_short(struct resp_writer *w, enum zset_shape shape, struct slice bytes, double score) {
+    char *start = outq_reserve(w->q, bytes.n + AROUND_MEMBER), *p = start;
+    if (shape == ZSET_NESTED)
+        p = resp_put_header(p, '*', 2);
+    p = resp_put_header(p, '$', bytes.n);
+    p = copy_short(p, bytes.p, bytes.n);
+    memcpy(p, "\r\n", 2);
+    p += 2;
+    if (shape != ZSET_MEMBERS)
+        p = put_score(p, w->resp, score);
+    outq_commit(w->q, (size_t)(p - start));
+}
+
+static void reply_large(const struct zset_reply *r, const struct ordered_tree *t, size_t rank, size_t n, bool reverse) {
+    const struct zmember *run[AT_ONCE];
+    struct ordered_cursor at = ordered_tree_seek(t, reverse ? t->used - 1 - rank : rank);
+    while (n > 0) {
+        size_t got = ordered_cursor_take(&at, reverse, run, n < AT_ONCE ? n : AT_ONCE);
+        for (size_t i = 0; i < got; i++) {
+            struct packed_item member = packed_bytes(zmember_bytes(run[i]));
+            if (member.s.n <= SHORT_MEMBER)
+                reply_short(r->w, r->shape, member.s, run[i]->score);
+            else
+                reply_one(r, &member, run[i]->score);
+        }
+        n -= got;
+    }
 }
 
 void zset_reply_ranks(struct call *c, const struct collection *z, size_t rank, size_t n, bool reverse,
                       enum zset_shape shape) {
     struct zset_reply r = {c->w, shape};
     zset_reply_header(&r, n);
-    if (n != 0)
+    if (n == 0)
+        return;
+    if (z->encoding == VALUE_ENC_SKIPLIST)
+        reply_large(&r, zset_tree(z->object), rank, n, reverse);
+    else
         (void)sorted_set_each(z, rank, n, reverse, zset_reply_member, &r);
 }
 

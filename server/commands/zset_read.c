@@ -154,13 +154,8 @@ static void zrandmember_run(struct call *c) {
     int64_t wanted = 1;
     bool scores = c->argc == 4 && slice_is(c->argv[3], "withscores");
     if (c->argc > 2) {
-        if (!call_arg_i64(c, 2, &wanted))
+        if (!call_arg_i64_range(c, 2, -INT64_MAX, INT64_MAX, NULL, &wanted))
             return;
-        if (wanted == INT64_MIN) {
-            call_errorf(c, "ERR value is out of range, value must between %lld and %lld", -(long long)INT64_MAX,
-                        (long long)INT64_MAX);
-            return;
-        }
         if (c->argc > 3 && !scores) {
             call_error_syntax(c);
             return;

@@ -75,6 +75,7 @@ static void batch(struct loop *loop, void *arg) {
 static void before_sleep(struct loop *loop, void *arg) {
     (void)loop;
     struct node *n = arg;
+    replication_before_sleep(n->replication);
     persist_before_sleep(n->persist);
     engine_before_sleep(n->engine);
 }
@@ -134,9 +135,13 @@ struct node *node_create(void) {
         .shutdown = on_shutdown,
         .shutdown_abort = on_shutdown_abort,
         .child_oom_score = child_oom_score,
+        .replicas_acked = node_replicas_acked,
+        .ask_replicas = node_ask_replicas,
+        .is_replica = node_is_replica,
     };
     n->persist = persist_create(&pp);
     persist_register(n->persist);
+    node_create_replication(n);
     node_register_commands(n);
     n->signal_waker = loop_waker_create(n->loop, on_signals, n);
     loop_set_after_wake_hook(n->loop, after_wake, n);
@@ -150,6 +155,7 @@ void node_destroy(struct node *n) {
         return;
     node_close_listeners(n);
     settings_destroy(n->settings); /* it frees strings in the options of those who follow */
+    replication_destroy(n->replication);
     persist_destroy(n->persist);
     engine_destroy(n->engine);
     keyspace_destroy(n->ks);
@@ -221,6 +227,11 @@ static int start(struct node *n) {
     if (persist_load(n->persist, &error) != 0)
         return n->stopping ? n->exit_code : fail("Fatal error loading the DB, check server logs. Exiting. ", &error);
     buf_deinit(&error);
+    if (!n->stopping) {
+        struct replication_origin origin;
+        origin.is_known = persist_origin(n->persist, &origin.db);
+        replication_start(n->replication, &origin);
+    }
     return -1;
 }
 
@@ -267,6 +278,7 @@ int node_shutdown(struct node *n, unsigned flags) {
         log_notice("Removing the pid file.");
         unlink(n->options.pidfile);
     }
+    replication_stop(n->replication);
     if (engine_loading(n->engine)) {
         log_warning("Exiting while loading: nothing was changed");
         _exit(0);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cluster/replication/replication.h"
 #include "server/base/worker.h"
 #include "server/commands/commands.h"
 #include "server/commands/persist.h"
@@ -41,6 +42,7 @@ struct node {
     struct io_pool *io;
     struct engine *engine;
     struct persist *persist;
+    struct replication *replication;
     struct node_options options;
     struct listener *listeners[NODE_LISTENERS_MAX];
     int listener_count;
@@ -73,6 +75,12 @@ void node_register_settings(struct node *n);
 int node_apply_logging(void *ctx, struct buf *error);
 /* ---- node_commands.c ---- */
 void node_register_commands(struct node *n);
+/* ---- node_replication.c ---- */
+void node_create_replication(struct node *n);
+/* What persistence asks about replicas; ctx is the node. */
+size_t node_replicas_acked(void *ctx, uint64_t offset, bool durable);
+void node_ask_replicas(void *ctx);
+bool node_is_replica(void *ctx);
 /* ---- listen.c ---- */
 int node_listen(struct node *n, struct buf *error);
 void node_close_listeners(struct node *n);

@@ -39,20 +39,6 @@ static void describe_listeners(void *ctx, struct buf *out) {
         buf_printf(out, "listener%d:name=unix,bind=%s\r\n", index, n->options.unixsocket);
 }
 
-/* A node without replicas: what clients and monitors read of this section holds for every node. */
-static void replication_section(void *ctx, struct buf *out) {
-    const struct node *n = ctx;
-    const struct changelog_history *h = changelog_history(n->log);
-    info_field_str(out, "role", "master");
-    info_field_i64(out, "connected_slaves", 0);
-    info_field_str(out, "master_failover_state", "no-failover");
-    info_field_str(out, "master_replid", h->id);
-    info_field_str(out, "master_replid2", h->id2);
-    info_field_u64(out, "master_repl_offset", changelog_sealed(n->log));
-    info_field_i64(out, "second_repl_offset", h->id2_offset);
-    info_field_i64(out, "repl_backlog_active", 0);
-}
-
 void node_register_commands(struct node *n) {
     struct command_table *t = engine_commands(n->engine);
     n->keys_hooks = (struct keys_hooks){.ctx = n,
@@ -65,6 +51,7 @@ void node_register_commands(struct node *n) {
         .executable = n->executable,
         .supervised = service_present() ? "systemd" : "no",
         .ctx = n,
+        .is_replica = node_is_replica,
         .listeners = describe_listeners,
     };
     n->debug_hooks = (struct debug_hooks){
@@ -85,7 +72,7 @@ void node_register_commands(struct node *n) {
     latency_commands_register(t, &n->latency);
     info_commands_register(t);
     info_sections_register(n->info, &n->identity);
-    info_register(n->info, "Replication", INFO_DEFAULT, replication_section, n);
+    replication_register(n->replication);
     debug_commands_register(t, &n->debug_hooks);
     string_commands_register(t);
     bitmap_commands_register(t);
@@ -95,6 +82,7 @@ void node_register_commands(struct node *n) {
     set_commands_register(t);
     hll_commands_register(t);
     list_commands_register(t);
+    sort_commands_register(t);
     zset_commands_register(t);
     stream_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);

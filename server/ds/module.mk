@@ -53,4 +53,8 @@ check_PROGRAMS += tests/unit/ds/test_slab
 TESTS += tests/unit/ds/test_slab
 tests_unit_ds_test_slab_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_slab_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/ds/test_id_tree
+TESTS += tests/unit/ds/test_id_tree
+tests_unit_ds_test_id_tree_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_id_tree_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 endif

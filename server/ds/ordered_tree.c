@@ -892,6 +892,26 @@ struct zmember *ordered_cursor_prev(struct ordered_cursor *c) {
     return m;
 }
 
+size_t ordered_cursor_take(struct ordered_cursor *c, bool reverse, const struct zmember **ret_members, size_t n) {
+    size_t done = 0;
+    while (done < n && c->leaf != NULL) {
+        unsigned here = reverse ? c->slot + 1 : c->leaf->count - c->slot;
+        unsigned run = n - done < here ? (unsigned)(n - done) : here;
+        for (unsigned i = 0; i < run; i++) {
+            const struct zmember *m = leaf_member(c->leaf, reverse ? c->slot - i : c->slot + i);
+            __builtin_prefetch(m);
+            ret_members[done++] = m;
+        }
+        if (run < here) {
+            c->slot = reverse ? c->slot - run : c->slot + run;
+        } else {
+            c->leaf = reverse ? c->leaf->prev : c->leaf->next;
+            c->slot = reverse && c->leaf != NULL ? c->leaf->count - 1u : 0;
+        }
+    }
+    return done;
+}
+
 /* ---- checks ---- */
 
 struct check {

@@ -93,6 +93,10 @@ struct zmember *ordered_cursor_member(const struct ordered_cursor *c);
 struct zmember *ordered_cursor_next(struct ordered_cursor *c);
 struct zmember *ordered_cursor_prev(struct ordered_cursor *c);
 
+/* Up to n members from the cursor on, upwards or downwards, which are on their way into the cache; the cursor moves
+ * behind them. Returns how many: fewer only where the tree ends. */
+size_t ordered_cursor_take(struct ordered_cursor *c, bool reverse, const struct zmember **ret_members, size_t n);
+
 /* Asserts every invariant; O(n). */
 void ordered_tree_check(const struct ordered_tree *t);
 

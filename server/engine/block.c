@@ -195,8 +195,7 @@ void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all) {
     }
     e->pause_until_ms = until_mono_ms;
     e->pause_all = all;
-    if (!e->loading)
-        keyspace_set_expiry(e->ks, KEYSPACE_EXPIRE_HIDE);
+    engine_apply_expiry(e);
 }
 
 void engine_unpause_clients(struct engine *e) {
@@ -204,8 +203,7 @@ void engine_unpause_clients(struct engine *e) {
         return;
     e->pause_until_ms = 0;
     e->pause_all = false;
-    if (!e->loading)
-        keyspace_set_expiry(e->ks, KEYSPACE_EXPIRE_DELETE);
+    engine_apply_expiry(e);
     loop_dont_wait(e->loop);
 }
 

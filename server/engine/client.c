@@ -66,6 +66,8 @@ void client_free_input(struct client *cl) {
 
 void client_free(struct client *cl) {
     struct engine *e = cl->engine;
+    if (cl->source != NULL)
+        cl->source->closed(cl->source_ctx);
     block_drop(cl);
     transaction_discard(cl);
     pubsub_free(cl);
@@ -128,6 +130,17 @@ void client_note_output(struct client *cl) {
         return;
     cl->in_write = 1;
     push(&cl->engine->writing, &cl->engine->writing_count, &cl->engine->writing_cap, cl);
+}
+
+void client_set_source(struct client *cl, const struct client_source *source, void *ctx) {
+    cl->source = source;
+    cl->source_ctx = ctx;
+    cl->source_sent = 0;
+}
+
+void client_feed(struct client *cl) {
+    if (!(cl->watched_events & LOOP_WRITABLE)) /* else the socket is full: its event will come */
+        client_note_output(cl);
 }
 
 void client_note_ready(struct client *cl) {
@@ -212,6 +225,23 @@ static uint64_t writable_end(struct client *cl, uint64_t released) {
 
 enum write_outcome { WRITE_DONE, WRITE_HELD, WRITE_LATER, WRITE_BLOCKED, WRITE_FAILED };
 
+/* One call of the kernel, so that nothing is told to the source from an I/O thread. */
+static enum write_outcome write_source(struct client *cl) {
+    struct iovec iov[WRITE_IOV];
+    size_t bytes = 0;
+    int n = cl->source->iov(cl->source_ctx, iov, WRITE_IOV, &bytes);
+    if (n == 0)
+        return WRITE_DONE;
+    ssize_t w = conn_writev(cl->conn, iov, n);
+    if (w == -EAGAIN)
+        return WRITE_BLOCKED;
+    if (w < 0)
+        return WRITE_FAILED;
+    cl->source_sent = (size_t)w;
+    cl->net_out += (uint64_t)w;
+    return (size_t)w < bytes ? WRITE_BLOCKED : WRITE_DONE;
+}
+
 static enum write_outcome write_out(struct client *cl, uint64_t released) {
     uint64_t limit = writable_end(cl, released);
     if (__builtin_expect(cl->acks != NULL, 0))
@@ -233,7 +263,9 @@ static enum write_outcome write_out(struct client *cl, uint64_t released) {
         if (total > WRITE_PER_CYCLE && cl->out.begin < limit)
             return WRITE_LATER;
     }
-    return cl->mark_count > 0 || write_ack_is_waiting(cl) ? WRITE_HELD : WRITE_DONE;
+    if (cl->mark_count > 0 || write_ack_is_waiting(cl))
+        return WRITE_HELD;
+    return cl->source != NULL ? write_source(cl) : WRITE_DONE;
 }
 
 struct write_job {
@@ -247,9 +279,22 @@ static void write_item(void *item, void *arg) {
         cl->write_outcome = (uint8_t)write_out(cl, job->released);
 }
 
+/* True when the source has more. */
+static bool tell_source(struct client *cl) {
+    size_t sent = cl->source_sent, bytes = 0;
+    struct iovec iov;
+    if (sent == 0)
+        return false;
+    cl->source_sent = 0;
+    cl->source->written(cl->source_ctx, sent);
+    return cl->source != NULL && cl->source->iov(cl->source_ctx, &iov, 1, &bytes) > 0;
+}
+
 static void after_write(struct client *cl, bool *keep) {
     struct engine *e = cl->engine;
     *keep = false;
+    if (cl->source != NULL && tell_source(cl) && cl->write_outcome == WRITE_DONE)
+        cl->write_outcome = WRITE_LATER;
     switch ((enum write_outcome)cl->write_outcome) {
     case WRITE_FAILED:
         client_close_asap(cl);
@@ -299,6 +344,11 @@ void engine_write_clients(struct engine *e) {
         else
             cl->in_write = 0;
     }
+    /* What a source said may have given others something to write. */
+    for (size_t i = count; i < e->writing_count; i++)
+        e->writing[k++] = e->writing[i];
+    if (e->writing_count > count)
+        loop_dont_wait(e->loop);
     e->writing_count = k;
 }
 
@@ -310,9 +360,13 @@ enum client_class client_class(const struct client *cl) {
     return cl->flags & CLIENT_PUBSUB ? CLIENT_CLASS_PUBSUB : CLIENT_CLASS_NORMAL;
 }
 
+static size_t source_bytes(const struct client *cl) {
+    return cl->source != NULL ? cl->source->held_bytes(cl->source_ctx) : 0;
+}
+
 void client_check_output_limit(struct client *cl) {
     struct engine *e = cl->engine;
-    size_t held = outq_memory(&cl->out);
+    size_t held = outq_memory(&cl->out) + source_bytes(cl);
     if (cl->conn == NULL || (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_PRIMARY)))
         return;
     if (held <= OUTQ_CHUNK_BYTES * 2) {
@@ -397,7 +451,7 @@ void client_describe(const struct client *cl, struct buf *out) {
         pubsub_subscriptions(cl, PUBSUB_SHARD), cl->flags & CLIENT_MULTI ? (int)(cl->tx ? cl->tx->count : 0) : -1,
         cl->tx ? cl->tx->watched_count : 0, pending, cl->in_cap - pending, cl->tx ? cl->tx->queued_bytes : 0,
         OUTQ_CHUNK_BYTES, 0, outq_chunks(&cl->out) <= 1 ? outq_pending(&cl->out) : 0,
-        outq_chunks(&cl->out) > 1 ? outq_chunks(&cl->out) : 0, outq_memory(&cl->out), client_memory_bytes(cl), events,
+        outq_chunks(&cl->out) > 1 ? outq_chunks(&cl->out) : 0, outq_memory(&cl->out) + source_bytes(cl), client_memory_bytes(cl), events,
         cl->last_cmd ? cl->last_cmd->full_name : "NULL", cl->user, cl->w.resp, cl->lib_name ? cl->lib_name : "",
         cl->lib_ver ? cl->lib_ver : "", cl->net_in, cl->net_out, cl->commands);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "server/base/buf.h"
 #include "server/base/slice.h"
@@ -22,6 +23,20 @@ struct command_entry;
 struct transaction;
 struct client_block;
 struct group;
+
+/* Output that another module owns, written behind the client's own queue: what a replica is fed. The bytes are not
+ * copied; they stay where they are until written() says how many are out. A client with a source is written to whenever
+ * client_feed() was called, until iov() has nothing more. */
+struct client_source {
+    /* The next bytes in at most `max` pieces: how many pieces, 0 when there are none now; their sum in *ret_bytes. May
+     * run on an I/O thread while the loop's thread waits. */
+    int (*iov)(void *ctx, struct iovec *iov, int max, size_t *ret_bytes);
+    void (*written)(void *ctx, size_t n);
+    /* What is kept in memory for this client alone: counts against its output buffer limit. */
+    size_t (*held_bytes)(const void *ctx);
+    /* The client is being freed. */
+    void (*closed)(void *ctx);
+};
 
 enum client_flags {
     CLIENT_CLOSE_ASAP = 1 << 0,        /* free after the batch */
@@ -88,6 +103,10 @@ struct client {
     uint64_t wait_offset;               /* offset of its last write: what WAIT and WAITAOF ask for */
     int64_t soft_limit_since_us;        /* output buffer over the soft limit since; 0 = not */
 
+    const struct client_source *source; /* NULL: none */
+    void *source_ctx;
+    size_t source_sent; /* (engine) written by this cycle's I/O thread, not yet told */
+
     struct transaction *tx;     /* queue and watched keys, NULL until MULTI or WATCH */
     struct client_block *block; /* why it is blocked, NULL if not */
     struct subscriber *subscriber; /* its subscriptions, NULL until the first */
@@ -110,6 +129,10 @@ enum client_class client_class(const struct client *c);
 /* Marks for closing: at once, or when the replies are out. */
 void client_close_asap(struct client *c);
 void client_close_after_reply(struct client *c);
+/* Gives the client a source (NULL takes it away: closed() is then not called). */
+void client_set_source(struct client *c, const struct client_source *source, void *ctx);
+/* The source has bytes: they are written before the loop sleeps. Cheap. */
+void client_feed(struct client *c);
 /* Bytes of memory the session holds: buffers, queue, itself. */
 size_t client_memory_bytes(const struct client *c);
 /* The line of CLIENT LIST / CLIENT INFO, without the newline. */

@@ -71,7 +71,7 @@ void engine_serve_while_busy(struct engine *e) {
 /* Due keys are few most of the time: then this costs one comparison. When many are due, active-expire-effort sets the
  * share of time they may take. */
 static void expire(struct engine *e, int64_t period_ms) {
-    if (!e->active_expire || e->loading || e->pause_until_ms != 0)
+    if (!e->active_expire || e->loading || e->following || e->pause_until_ms != 0)
         return;
     int64_t next = keyspace_next_deadline_ms(e->ks);
     if (next < 0 || next > e->now_ms)

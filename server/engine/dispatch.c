@@ -118,7 +118,7 @@ static int64_t eviction_budget_us(int64_t tenacity) {
 }
 
 bool engine_evict(struct engine *e) {
-    if (e->maxmemory_bytes == 0 || e->loading)
+    if (e->maxmemory_bytes == 0 || e->loading || (e->following && e->leave_eviction))
         return true;
     if (engine_memory_counted(e) <= e->maxmemory_bytes) {
         if (e->stats.eviction_since_us != 0) {
@@ -154,14 +154,12 @@ bool engine_evict(struct engine *e) {
 static const char *refusal_of_state(struct engine *e, struct client *cl, struct command_entry *cmd) {
     if (e->loading && !(cmd->flags & COMMAND_LOADING) && (!e->async_loading || (cmd->flags & COMMAND_NO_ASYNC_LOADING)))
         return "LOADING Redis is loading the dataset in memory";
-    if (!(cmd->flags & (COMMAND_WRITE | COMMAND_TELLS_HEALTH)))
-        return NULL;
-    for (int i = 0; i < e->hook_count; i++) {
+    for (int i = 0; (cmd->flags & (COMMAND_WRITE | COMMAND_TELLS_HEALTH)) != 0 && i < e->hook_count; i++) {
         const char *text = e->hooks[i].refuse_write ? e->hooks[i].refuse_write(e->hooks[i].ctx, cl) : NULL;
         if (text != NULL)
             return text;
     }
-    return NULL;
+    return e->guard.fn != NULL ? e->guard.fn(e->guard.ctx, cl, cmd) : NULL;
 }
 
 static bool access_allowed(int access, const struct client *cl) {
@@ -203,7 +201,7 @@ static bool check_pubsub(struct engine *e, struct client *cl, struct command_ent
 }
 
 /* Any command but these is queued while MULTI is open. */
-static bool runs_in_multi(const struct command_entry *cmd) {
+bool engine_runs_in_multi(const struct command_entry *cmd) {
     static const char *const direct[] = {"exec", "discard", "multi", "watch", "quit", "reset"};
     for (size_t i = 0; i < sizeof direct / sizeof direct[0]; i++)
         if (strcmp(cmd->row->name, direct[i]) == 0)
@@ -292,7 +290,7 @@ void engine_dispatch(struct engine *e, const struct request *r) {
     }
     if (__builtin_expect((cmd->flags & COMMAND_PROTECTED) != 0, 0) && !check_protected(e, cl, cmd))
         return;
-    if (__builtin_expect((cl->flags & CLIENT_MULTI) && (cmd->flags & COMMAND_NO_MULTI) && !runs_in_multi(cmd), 0)) {
+    if (__builtin_expect((cl->flags & CLIENT_MULTI) && (cmd->flags & COMMAND_NO_MULTI) && !engine_runs_in_multi(cmd), 0)) {
         engine_refuse(e, cl, cmd, "ERR Command not allowed inside a transaction");
         return;
     }
@@ -310,7 +308,7 @@ void engine_dispatch(struct engine *e, const struct request *r) {
     }
     if (__builtin_expect((cl->flags & CLIENT_PUBSUB) != 0, 0) && !check_pubsub(e, cl, cmd))
         return;
-    if (__builtin_expect((cl->flags & CLIENT_MULTI) != 0, 0) && !runs_in_multi(cmd)) {
+    if (__builtin_expect((cl->flags & CLIENT_MULTI) != 0, 0) && !engine_runs_in_multi(cmd)) {
         transaction_queue(cl, cmd, r->argv, r->argc);
         resp_simple(&cl->w, "QUEUED");
         settle_replies(e, cl);
@@ -378,7 +376,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
         from = outq_end(&cl->out);
     if (!e->in_exec)
         e->changed_count = 0;
-    e->log_active = !e->applying && changelog_is_active(e->log); /* an earlier command may have switched the AOF on */
+    e->log_active = !e->applying && changelog_is_active(e->log) &&
+                    (!e->following || (cl->flags & CLIENT_PRIMARY) != 0); /* an earlier command may have switched the AOF on */
     if (e->log_active) {
         e->own_count = 0;
         buf_clear(&e->own_bytes);
@@ -451,7 +450,7 @@ int engine_apply(struct client *cl, const struct slice *argv, int argc, struct b
         buf_printf(error, "wrong number of arguments for '%s'", cmd->full_name);
         return -1;
     }
-    if ((cl->flags & CLIENT_MULTI) && !runs_in_multi(cmd)) {
+    if ((cl->flags & CLIENT_MULTI) && !engine_runs_in_multi(cmd)) {
         transaction_queue(cl, cmd, argv, argc);
         return 0;
     }
@@ -459,6 +458,10 @@ int engine_apply(struct client *cl, const struct slice *argv, int argc, struct b
     e->applying = true;
     engine_execute(e, cl, cmd, argv, argc, NULL, slice_of(NULL, 0));
     e->applying = outer;
+    return engine_take_error(cl, error);
+}
+
+int engine_take_error(struct client *cl, struct buf *error) {
     int rc = 0;
     struct iovec iov;
     if (outq_iov(&cl->out, outq_end(&cl->out), &iov, 1) == 1 && iov.iov_len > 0 && ((char *)iov.iov_base)[0] == '-') {

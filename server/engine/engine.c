@@ -28,7 +28,7 @@ static void on_removed(void *ctx, unsigned db, const struct keyref *key, enum ke
         e->stats.expired_keys++;
     else if (why == KEYSPACE_EVICTED)
         e->stats.evicted_keys++;
-    if (!e->applying && !e->loading)
+    if (!e->applying && !e->loading && !e->following)
         engine_log_deletion(e, db, key, why == KEYSPACE_EVICTED ? e->options.lazy_evict : e->options.lazy_expire);
     if (e->watch_count != 0)
         transaction_touch(e, db, key);
@@ -41,7 +41,7 @@ static void on_removed(void *ctx, unsigned db, const struct keyref *key, enum ke
 static void on_fields_removed(void *ctx, unsigned db, const struct keyref *key, const struct slice *fields, size_t n) {
     struct engine *e = ctx;
     e->stats.expired_fields += n;
-    if (fields != NULL && !e->applying && !e->loading)
+    if (fields != NULL && !e->applying && !e->loading && !e->following)
         engine_log_fields_gone(e, db, key, fields, n);
     if (e->watch_count != 0)
         transaction_touch(e, db, key);
@@ -91,6 +91,7 @@ struct engine *engine_create(const struct engine_parts *parts) {
     outq_init(&e->sink);
     inflight_init(&e->inflight);
     e->active_expire = true;
+    e->leave_eviction = true;
     calibrate_ticks(e);
     while (e->ns_per_tick <= 0)
         calibrate_ticks(e);
@@ -296,9 +297,15 @@ size_t engine_watched_keys(const struct engine *e) {
 void engine_set_loading(struct engine *e, bool loading, bool async) {
     e->loading = loading;
     e->async_loading = loading && async;
-    keyspace_set_expiry(e->ks, loading                  ? KEYSPACE_EXPIRE_IGNORE
-                               : e->pause_until_ms != 0 ? KEYSPACE_EXPIRE_HIDE
-                                                        : KEYSPACE_EXPIRE_DELETE);
+    engine_apply_expiry(e);
+}
+
+void engine_apply_expiry(struct engine *e) {
+    if (e->ks == NULL)
+        return;
+    keyspace_set_expiry(e->ks, e->loading && !e->async_loading         ? KEYSPACE_EXPIRE_IGNORE
+                               : e->following || e->pause_until_ms != 0 ? KEYSPACE_EXPIRE_HIDE
+                                                                        : KEYSPACE_EXPIRE_DELETE);
 }
 
 bool engine_loading(const struct engine *e) {

@@ -140,6 +140,39 @@ bool engine_unblock(struct engine *e, struct client *cl, bool with_error);
 size_t engine_watching_clients(const struct engine *e);
 size_t engine_watched_keys(const struct engine *e);
 
+/* ---- replication ---- */
+/* While the node follows a primary, the change log takes the primary's bytes verbatim (engine_follow()) and nothing else:
+ * what local clients of a writable replica change is not logged, due keys are hidden until the primary deletes them, and
+ * nothing expires or is announced by itself. */
+void engine_set_following(struct engine *e, bool following);
+bool engine_following(const struct engine *e);
+/* Whether a node that follows leaves eviction to its primary (replica-ignore-maxmemory; initially so). */
+void engine_set_leave_eviction(struct engine *e, bool leave);
+/* Asked before each command of a connected client, behind the hooks of engine_add_hooks(): the error that refuses it
+ * (static) or NULL. fn NULL: nobody is asked. */
+typedef const char *engine_guard_fn(void *ctx, const struct client *cl, const struct command_entry *cmd);
+void engine_set_guard(struct engine *e, engine_guard_fn *fn, void *ctx);
+/* True while a command or a load is under way (this is then a cycle inside it): nothing else may touch the data. */
+bool engine_is_busy(const struct engine *e);
+
+/* The session of a primary's stream. Destroyed by engine_client_destroy_internal(). */
+struct client *engine_client_create_primary(struct engine *e);
+/* Around the requests that are worked off in one go. Never while engine_is_busy(). */
+void engine_follow_begin(struct engine *e);
+void engine_follow_end(struct engine *e);
+/* Runs one request of the stream. A group (a command, or MULTI … EXEC) enters the change log with its last request:
+ * `group` is then all of its bytes, else empty. 0, or -1 with *error = why the command failed (the bytes are in the log
+ * all the same). Watched keys, blocked clients, notifications and keys in flight are treated as for local writes. */
+int engine_follow(struct client *cl, const struct slice *argv, int argc, struct slice group, struct buf *error)
+    __attribute__((warn_unused_result));
+/* The data set was replaced as a whole (a full sync) and the log begins anew: watched keys have changed, and nothing of
+ * before is in flight. Before the old keys go. */
+void engine_data_replaced(struct engine *e);
+/* True when the request just run left a transaction open: its group goes on. */
+bool engine_follow_in_group(const struct client *cl);
+/* Forgets a transaction whose end will not come. */
+void engine_follow_discard(struct client *cl);
+
 /* ---- state ---- */
 /* While loading, only commands flagged `loading` run; others get -LOADING. */
 void engine_set_loading(struct engine *e, bool loading, bool async);

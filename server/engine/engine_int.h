@@ -131,6 +131,10 @@ struct engine {
     struct engine_stats stats;
     struct engine_hooks hooks[ENGINE_HOOKS_MAX];
     int hook_count;
+    struct {
+        engine_guard_fn *fn;
+        void *ctx;
+    } guard;
     bool routed; /* some hook routes by keys */
     struct rng rng;
     char run_id[41];
@@ -205,6 +209,7 @@ struct engine {
 
     /* state */
     bool loading, async_loading, active_expire, cron_paused;
+    bool following, leave_eviction;
     int64_t pause_until_ms;
     bool pause_all;
     uint64_t maxmemory_bytes;
@@ -236,6 +241,10 @@ void engine_update_marks(struct client *cl, uint64_t from, uint64_t offset);
 void engine_write_clients(struct engine *e);
 
 /* ---- engine.c ---- */
+/* Tells the keyspace what to do with due keys, after any state that decides it has changed. */
+void engine_apply_expiry(struct engine *e);
+/* The error that a command just run replied with, without its dash; the reply is dropped. 0, or -1 when it is one. */
+int engine_take_error(struct client *cl, struct buf *error);
 void engine_accept_late(struct engine *e);
 
 /* ---- dispatch.c ---- */
@@ -246,6 +255,8 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
 void engine_refuse(struct engine *e, struct client *cl, struct command_entry *cmd, const char *text);
 void engine_count_error(struct engine *e, struct slice text);
 void engine_reply_error(struct client *cl, const char *text);
+/* Not queued while MULTI is open. */
+bool engine_runs_in_multi(const struct command_entry *cmd);
 /* After a request has been answered: what nobody reads is dropped (CLIENT REPLY), and the mode of the next is set. */
 void engine_settle_replies(struct client *cl);
 bool engine_evict(struct engine *e); /* false: over the limit and nothing may go */

@@ -3,6 +3,7 @@ server_engine_libengine_a_SOURCES = \
 	server/engine/batch.c \
 	server/engine/block.c \
 	server/engine/block_keys.c \
+	server/engine/follow.c \
 	server/engine/call.c \
 	server/engine/call.h \
 	server/engine/client.c \

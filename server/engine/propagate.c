@@ -139,6 +139,11 @@ static void record_in_flight(struct engine *e, struct client *cl) {
 }
 
 void engine_log_request(struct engine *e, struct client *cl, const struct call *c, struct slice raw) {
+    if (__builtin_expect((cl->flags & CLIENT_PRIMARY) != 0, 0)) {
+        if (!e->in_exec)
+            record_in_flight(e, cl); /* its bytes are in the log already */
+        return;
+    }
     if (c->propagate == CALL_PROPAGATE_NOTHING || (c->propagate == CALL_PROPAGATE_REQUEST && c->dirty == 0) ||
         (c->propagate == CALL_PROPAGATE_MESSAGE && !e->replicated))
         return;
@@ -166,8 +171,11 @@ void engine_log_exec_begin(struct engine *e) {
 void engine_log_exec_end(struct engine *e) {
     HF_ASSERT(e->in_exec);
     e->in_exec = false;
-    if (!e->exec_wrote)
+    if (!e->exec_wrote) {
+        if (e->log_active && (e->call->client->flags & CLIENT_PRIMARY) != 0)
+            record_in_flight(e, e->call->client);
         return;
+    }
     e->exec_wrote = false;
     append_cstr(e, "*1\r\n$4\r\nEXEC\r\n");
     changelog_end_group(e->log);
@@ -188,7 +196,7 @@ static void log_effect(struct engine *e, unsigned db, const struct keyref *key, 
 }
 
 void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key, bool lazy) {
-    if (!changelog_is_active(e->log))
+    if (e->following || !changelog_is_active(e->log))
         return;
     struct slice argv[2] = {lazy ? SLICE_LIT("UNLINK") : SLICE_LIT("DEL"), key->key};
     log_effect(e, db, key, argv, 2);
@@ -196,7 +204,7 @@ void engine_log_deletion(struct engine *e, unsigned db, const struct keyref *key
 
 void engine_log_fields_gone(struct engine *e, unsigned db, const struct keyref *key, const struct slice *fields,
                             size_t n) {
-    if (!changelog_is_active(e->log))
+    if (e->following || !changelog_is_active(e->log))
         return;
     struct slice *argv = mem_alloc((n + 2) * sizeof *argv);
     argv[0] = SLICE_LIT("HDEL");
@@ -207,7 +215,7 @@ void engine_log_fields_gone(struct engine *e, unsigned db, const struct keyref *
 }
 
 void engine_propagate(struct engine *e, unsigned db, const struct slice *argv, int argc) {
-    if (!changelog_is_active(e->log))
+    if (e->following || !changelog_is_active(e->log))
         return;
     append_select(e, db);
     open_exec(e);

@@ -288,6 +288,11 @@ static const char *refusal_at_exec(struct engine *e, struct client *cl) {
         }
         break;
     }
+    for (size_t i = 0; e->guard.fn != NULL && i < cl->tx->count; i++) {
+        const char *text = e->guard.fn(e->guard.ctx, cl, cl->tx->queued[i]->cmd);
+        if (text != NULL)
+            return text;
+    }
     return NULL;
 }
 

@@ -40,7 +40,7 @@ struct changelog {
     uint64_t released;
     uint64_t durable;
     uint64_t first; /* offset of the first byte held */
-    bool holds, full;
+    bool holds, full, verbatim;
     int db;
     struct segment *head, *last;
     struct segment *spare;
@@ -241,6 +241,14 @@ int changelog_db(const struct changelog *cl) {
 
 void changelog_set_db(struct changelog *cl, int db) {
     cl->db = db;
+}
+
+bool changelog_is_verbatim(const struct changelog *cl) {
+    return cl->verbatim;
+}
+
+void changelog_set_verbatim(struct changelog *cl, bool verbatim) {
+    cl->verbatim = verbatim;
 }
 
 const struct changelog_history *changelog_history(const struct changelog *cl) {

@@ -68,6 +68,10 @@ uint64_t changelog_sealed(const struct changelog *cl);
  * new replica) resets it to -1 or states its own SELECT. */
 int changelog_db(const struct changelog *cl);
 void changelog_set_db(struct changelog *cl, int db);
+/* True while the bytes are another node's (a replica): nobody may slip in a SELECT, so changelog_db() is then the database
+ * that the next bytes mean, and a reader that starts afresh states it outside of the log. */
+bool changelog_is_verbatim(const struct changelog *cl);
+void changelog_set_verbatim(struct changelog *cl, bool verbatim);
 /* The first group boundary known at or behind offset + min_bytes, or the sealed offset when none is known there.
  * Boundaries are remembered about every 256 KiB, so that a long backlog is committed in pieces. offset is itself a
  * boundary. */

@@ -63,6 +63,7 @@ void conn_destroy(struct conn *c) {
     if (c == NULL)
         return;
     loop_forget(c->loop, c->fd);
+    (void)shutdown(c->fd, SHUT_RDWR); /* a forked child may hold it open: the peer is to learn of the end now */
     close(c->fd);
     mem_free_sized(c, sizeof *c);
 }

@@ -90,6 +90,41 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         ks->near[b] = da;
 }
 
+struct keyspace *keyspace_create_beside(const struct keyspace *ks) {
+    uint64_t seed;
+    rng_entropy(&seed, sizeof seed);
+    const struct keyspace_options o = {
+        .databases = ks->databases, .slots = ks->has_slots, .hash_key = ks->hash_key, .rng_seed = seed};
+    struct keyspace *beside = keyspace_create(&o);
+    beside->rules.limits = ks->rules.limits;
+    beside->expiry = KEYSPACE_EXPIRE_IGNORE;
+    beside->clock = ks->clock;
+    beside->lfu_log_factor = ks->lfu_log_factor;
+    beside->lfu_decay_time_min = ks->lfu_decay_time_min;
+    keyspace_set_now_ms(beside, ks->now_ms);
+    return beside;
+}
+
+void keyspace_take_all(struct keyspace *ks, struct keyspace *from, bool async) {
+    HF_ASSERT(ks->databases == from->databases && ks->has_slots == from->has_slots);
+    HF_ASSERT(memcmp(&ks->hash_key, &from->hash_key, sizeof ks->hash_key) == 0);
+    keyspace_flush(ks, -1, async);
+    struct made_database *made = ks->made;
+    size_t cap = ks->made_cap;
+    ks->made = from->made;
+    ks->made_count = from->made_count;
+    ks->made_cap = from->made_cap;
+    for (size_t i = 0; i < ks->made_count; i++) {
+        if (ks->made[i].number >= ks->near_count)
+            continue;
+        ks->near[ks->made[i].number] = ks->made[i].d;
+        from->near[ks->made[i].number] = NULL;
+    }
+    from->made = made;
+    from->made_count = 0;
+    from->made_cap = cap;
+}
+
 void keyspace_expect(struct keyspace *ks, unsigned db, size_t keys, size_t deadlines) {
     (void)deadlines; /* the index grows by nodes: nothing to prepare */
     if (ks->has_slots || keys == 0)

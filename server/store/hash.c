@@ -520,16 +520,16 @@ static bool triples_are_ordered(const struct listpack *lp) {
 struct collection hash_from_triples_take(const struct collection_rules *rules, struct listpack *lp) {
     struct small_timed *s = mem_alloc(sizeof *s);
     *s = (struct small_timed){.lp = lp};
-    if (!triples_are_ordered(lp)) {
+    struct collection h = {.rules = rules, .encoding = VALUE_ENC_LISTPACK_EX, .object = s};
+    if (hash_count(&h) > limits_of(rules).elements) {
+        enlarge(&h, 0);
+    } else if (!triples_are_ordered(lp)) {
         s->lp = listpack_create(listpack_bytes(lp));
         for (uint32_t at = listpack_first(lp); at != 0; at = next_triple(lp, at))
             triple_insert(&s->lp, listpack_get(lp, at), listpack_get(lp, listpack_next(lp, at)),
                           triple_deadline(lp, at));
         listpack_destroy(lp);
     }
-    struct collection h = {.rules = rules, .encoding = VALUE_ENC_LISTPACK_EX, .object = s};
-    if (hash_count(&h) > limits_of(rules).elements)
-        enlarge(&h, 0);
     return h;
 }
 

@@ -162,6 +162,9 @@ static int each_small(const struct listpack *lp, size_t rank, size_t n, bool rev
     return 0;
 }
 
+/* Members of a large set that are fetched together. */
+#define AT_ONCE 32
+
 int sorted_set_each(const struct collection *z, size_t rank, size_t n, bool reverse, member_fn *each, void *arg) {
     if (is_small(z))
         return each_small(z->object, rank, n, reverse, each, arg);
@@ -169,14 +172,18 @@ int sorted_set_each(const struct collection *z, size_t rank, size_t n, bool reve
     if (rank >= t->used)
         return 0;
     struct ordered_cursor c = ordered_tree_seek(t, reverse ? t->used - 1 - rank : rank);
-    for (size_t i = 0; i < n; i++) {
-        const struct zmember *m = reverse ? ordered_cursor_prev(&c) : ordered_cursor_next(&c);
-        if (m == NULL)
+    const struct zmember *run[AT_ONCE];
+    while (n > 0) {
+        size_t got = ordered_cursor_take(&c, reverse, run, n < AT_ONCE ? n : AT_ONCE);
+        for (size_t i = 0; i < got; i++) {
+            struct packed_item member = packed_bytes(zmember_bytes(run[i]));
+            int stop = each(arg, &member, run[i]->score);
+            if (stop != 0)
+                return stop;
+        }
+        if (got < AT_ONCE)
             break;
-        struct packed_item member = packed_bytes(zmember_bytes(m));
-        int stop = each(arg, &member, m->score);
-        if (stop != 0)
-            return stop;
+        n -= got;
     }
     return 0;
 }

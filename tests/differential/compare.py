@@ -148,7 +148,7 @@ class Pair:
                     kind = b[1]
                     if kind == b"stream":
                         streams.append(("XINFO", "STREAM", request[1], "FULL", "COUNT", "0"))
-                elif kind in (b"set", b"list") and self.is_expected([b"OBJECT", b"ENCODING", request[2]], value(a), value(b)):
+                elif kind in (b"set", b"list", b"zset") and self.is_expected([b"OBJECT", b"ENCODING", request[2]], value(a), value(b)):
                     continue
                 if a != b:
                     return f"{' '.join(map(str, request))} in database {db}", a, b
@@ -174,6 +174,7 @@ class Pair:
         """None, or the index of the first item whose replies differ and the two replies; index len(items): the state at the end."""
         conns = self.connect(resp, seed)
         self.queued = [[], []]
+        self.sorts = any(it.argv[0].upper() in (b"SORT", b"SORT_RO") for it in items)
         try:
             at = 0
             while at < len(items):
@@ -268,8 +269,9 @@ class Pair:
             ok = SAME[comparison](x, y)
         return ok or self.is_expected(argv, value(x), value(y))
 
-    @staticmethod
-    def is_expected(argv, x, y):
+    def is_expected(self, argv, x, y):
+        if self.sorts and (x, y) == (b"listpack", b"skiplist"):
+            return True  # SORT of Redis turns sorted sets into skip lists; ours changes nothing that it reads
         return any(test(argv, x, y) for _, _, test in table.EXPECTED)
 
     def same_payload(self, x, y):

@@ -39,7 +39,9 @@ class Kinds:
         if self.forced is not None:
             return self.forced
         if self.rng.random() < 0.05:
-            pool = self.rng.choice(self.pools)
+            other = self.rng.choice(self.pools)
+            # What a HyperLogLog is after bytes in it were overwritten is not compared: ours looks at all of it first.
+            pool = pool if {pool, other} == {"key", "pkey"} else other
         self.last_key = self.rng.choice(POOLS[pool])
         return self.last_key
 

@@ -311,6 +311,39 @@ static void a_scan_sees_every_member(void **state) {
     }
 }
 
+struct sequence {
+    double next, step;
+    size_t n;
+};
+
+static int expect_next(void *arg, const struct packed_item *member, double score) {
+    struct sequence *s = arg;
+    (void)member;
+    assert_true(score == s->next);
+    s->next += s->step;
+    s->n++;
+    return 0;
+}
+
+static void long_walks_go_both_ways(void **state) {
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 13);
+    struct collection z = sorted_set_create(&rules, 1 << 20, 1);
+    char buf[24];
+    size_t count = 1000;
+    for (size_t i = 0; i < count; i++)
+        sorted_set_put(&z, name_of(buf, i * 7 % count), (double)(i * 7 % count));
+    for (int step = 0; step < 500; step++) {
+        size_t rank = rng_below(&rng, count + 1), n = rng_below(&rng, count + 100);
+        bool reverse = step % 2 != 0;
+        struct sequence s = {.next = (double)(reverse ? count - 1 - rank : rank), .step = reverse ? -1 : 1};
+        assert_int_equal(sorted_set_each(&z, rank, n, reverse, expect_next, &s), 0);
+        assert_int_equal(s.n, n < count - rank ? n : count - rank);
+    }
+    sorted_set_destroy(&z);
+}
+
 static void few_random_members_of_many_differ(void **state) {
     (void)state;
     struct rng rng;
@@ -388,6 +421,7 @@ int main(void) {
         cmocka_unit_test(random_changes_across_the_threshold),
         cmocka_unit_test(a_set_grows_by_number_and_by_length),
         cmocka_unit_test(a_scan_sees_every_member),
+        cmocka_unit_test(long_walks_go_both_ways),
         cmocka_unit_test(few_random_members_of_many_differ),
         cmocka_unit_test(members_load_in_any_order_but_once),
         cmocka_unit_test(a_set_is_built_with_scores_open_until_the_end),

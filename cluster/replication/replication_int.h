@@ -1,0 +1,182 @@
+/* What the sources of replication share. */
+#ifndef HF_REPLICATION_REPLICATION_INT_H
+#define HF_REPLICATION_REPLICATION_INT_H
+
+#include <netinet/in.h>
+
+#include "cluster/replication/backlog.h"
+#include "cluster/replication/handshake.h"
+#include "cluster/replication/history.h"
+#include "cluster/replication/replication.h"
+#include "cluster/replication/transfer.h"
+#include "server/engine/call.h"
+
+enum diskless_load { DISKLESS_LOAD_DISABLED, DISKLESS_LOAD_EMPTY, DISKLESS_LOAD_SWAP, DISKLESS_LOAD_FLUSH };
+
+struct replication_options {
+    bool disable_tcp_nodelay, diskless_sync, lazy_flush, serve_stale_data, read_only, ignore_maxmemory, announced;
+    char *announce_ip, *user, *password;
+    int diskless_load; /* enum diskless_load */
+    int64_t priority, diskless_delay_s, diskless_max_replicas, announce_port, timeout_s, ping_period_s;
+    int64_t min_replicas, min_replicas_max_lag_s;
+    int64_t backlog_size_bytes, backlog_ttl_s;
+    char *primary_host; /* "" : none */
+    int primary_port;
+};
+
+/* ---- our replicas ---- */
+
+enum replica_state {
+    REPLICA_INTRODUCES, /* a client that has sent REPLCONF; it is no replica yet */
+    REPLICA_WAITS,      /* for the next snapshot to begin */
+    REPLICA_MAKING,     /* its snapshot is being written to disk */
+    REPLICA_SENDING,    /* the snapshot is on its way */
+    REPLICA_LOADS,      /* all of it is out; the stream begins with its first acknowledgement */
+    REPLICA_ONLINE,     /* fed by its cursor */
+    REPLICA_DONE,       /* wanted a snapshot only, and has it */
+};
+
+/* What a peer understands beyond the protocol of 2013. */
+enum replica_capability {
+    REPLICA_CAPA_EOF = 1 << 0,
+    REPLICA_CAPA_PSYNC2 = 1 << 1,
+    REPLICA_CAPA_HOLDFAST = 1 << 2,
+};
+
+struct full_sync;
+
+struct replica {
+    struct replication *r;
+    struct client *client;
+    enum replica_state state;
+    unsigned capa;
+    unsigned version; /* of REPLCONF version, 0x070204; 0: not told */
+    bool speaks_sync; /* SYNC: no acknowledgements, no ids */
+    bool rdb_only, without_data;
+    int port;
+    char ip[64];                     /* announced; "" : the address we see */
+    struct changelog_cursor *cursor; /* from FULLRESYNC or CONTINUE on */
+    uint64_t acked, durable;         /* acknowledged offsets */
+    int64_t acked_us, waits_since_us;
+    /* the snapshot */
+    struct full_sync *sync;
+    int fd; /* of a snapshot on disk, -1 */
+    int64_t file_at, file_bytes;
+    char *block; /* of the file: [block_at, block_len) is to be written */
+    size_t block_at, block_len;
+    size_t chunk_at; /* of the session's chunk that is written */
+};
+
+/* ---- our primary ---- */
+
+enum link_state {
+    LINK_OFF,        /* we are a primary */
+    LINK_WAITS,      /* for the next attempt */
+    LINK_CONNECTING, /* TCP */
+    LINK_HANDSHAKE,
+    LINK_HEADER,   /* of the snapshot */
+    LINK_TRANSFER, /* its bytes, into a file */
+    LINK_LOADING,  /* from the file or from the wire */
+    LINK_STREAM,
+};
+
+struct link {
+    enum link_state state;
+    struct conn *conn;
+    struct handshake handshake;
+    struct transfer transfer;
+    struct buf in;  /* bytes read and not yet taken */
+    struct buf out; /* bytes that did not fit */
+    bool watches_write, watches_read;
+    struct client *client; /* executes the stream; kept over a broken link */
+    struct resp_parser parser;
+    size_t group_from, parsed; /* in `in`: the open group, and where the next request begins */
+    bool history_known;        /* id and offset of the log are a primary's: ask to continue */
+    bool load_due;             /* the snapshot is to be loaded before the loop sleeps */
+    int fd;                    /* of the snapshot on disk, -1 */
+    char path[64];
+    int64_t io_us, down_us, retry_us, acked_us, synced_us;
+    uint64_t stream_errors;
+    char last_error[200]; /* said once */
+};
+
+struct replication {
+    struct replication_parts parts;
+    struct engine *engine;
+    struct loop *loop;
+    struct changelog *log;
+    struct replication_options options;
+    bool started;
+
+    struct replica **replicas;
+    size_t replica_count, replica_cap;
+    struct full_sync *sync; /* in progress, NULL: none */
+    struct backlog backlog;
+    uint64_t fed; /* end of the log when the replicas were last woken */
+    int64_t no_replicas_since_us, ping_us;
+    bool ask_acks;
+    uint64_t full_syncs, partial_ok, partial_refused;
+    uint64_t net_in;
+
+    bool is_replica;
+    struct link link;
+    uint64_t timer;
+    int64_t second_us; /* when what is done once a second was done last */
+};
+
+/* ---- primary.c ---- */
+extern const struct client_source replica_source;
+struct replica *replica_of(const struct client *cl);                         /* NULL: it never sent REPLCONF or PSYNC */
+void replica_describe(const struct replica *p, char *dst, size_t dst_bytes); /* "127.0.0.1:6380" */
+void replica_ip(const struct replica *p, char *dst, size_t dst_bytes);
+/* Closes its connection; no longer counted from now on. */
+void replica_drop(struct replica *p, const char *reason);
+void replica_online(struct replica *p);
+/* Disconnects all and lets go of their cursors: their history is not ours any more. */
+void replicas_disconnect(struct replication *r, const char *reason);
+bool replica_is_attached(const struct replica *p); /* past PSYNC or SYNC, and not leaving */
+size_t replicas_attached(const struct replication *r);
+size_t replicas_good(const struct replication *r); /* online, with a lag of at most min-replicas-max-lag */
+void replicas_cron(struct replication *r);
+void primary_psync(struct call *c, bool old);
+void primary_replconf(struct call *c);
+void primary_append(struct replication *r, const char *const *words, int n);
+
+/* ---- full_sync.c ---- */
+/* Starts the next session or lets p join the one that is being written to disk. */
+void full_sync_want(struct replication *r, struct replica *p);
+void full_sync_cron(struct replication *r);
+void full_sync_leave(struct replica *p); /* it is gone */
+void full_sync_abort(struct replication *r, const char *reason);
+int full_sync_iov(struct replica *p, struct iovec *iov, size_t *ret_bytes);
+void full_sync_written(struct replica *p, size_t n);
+
+/* ---- link.c ---- */
+void link_start(struct replication *r); /* towards options.primary_*, at once */
+void link_close(struct replication *r, const char *reason);
+void link_off(struct replication *r);
+void link_cron(struct replication *r);
+void link_before_sleep(struct replication *r);
+void link_send(struct replication *r, const struct slice *argv, int argc);
+void link_send_ack(struct replication *r);
+/* ---- link_sync.c ---- */
+void link_begin_snapshot(struct replication *r);
+void link_take_snapshot(struct replication *r); /* bytes of it are in link.in */
+void link_load_snapshot(struct replication *r); /* between cycles */
+void link_drop_snapshot(struct replication *r);
+/* ---- link_stream.c ---- */
+void link_begin_stream(struct replication *r, int db);
+void link_take_stream(struct replication *r); /* bytes of it are in link.in */
+void link_end_stream(struct replication *r);  /* what is left of an open group is forgotten */
+
+/* ---- role.c ---- */
+void role_follow(struct replication *r, const char *host, int port);
+void role_lead(struct replication *r);
+void role_update_guard(struct replication *r);
+
+/* ---- replication_settings.c, replication_cmd.c, replication_info.c ---- */
+void replication_register_settings(struct replication *r);
+void replication_register_commands(struct replication *r);
+void replication_register_info(struct replication *r);
+
+#endif
