@@ -52,7 +52,7 @@ bool geo_arg_unit(struct call *c, int at, double *ret_metres) {
 
 void geo_reply_distance(struct call *c, double v) {
     char text[64];
-    long long scaled = llround(v * 10000);
+    long long scaled = llrint(v * 10000);
     int n = snprintf(text, sizeof text, "%lld.%04lld", scaled / 10000, scaled % 10000);
     resp_bulk(c->w, slice_of(text, (size_t)n));
 }

@@ -29,9 +29,7 @@ struct search {
     bool store_distance;
     bool with_distance, with_hash, with_point;
     bool from_member, from_point;
-    bool centered;                   /* the centre is known */
-    bool circle, rectangle, polygon; /* shapes asked for: exactly one is right */
-    enum shape shape;                /* the last of them */
+    enum shape shape;
     enum order order;
     int64_t count; /* 0: all */
     bool any;
@@ -206,7 +204,6 @@ static bool place_of_member(struct call *c, const struct collection *z, int at, 
         return false;
     }
     s->center = geohash_decode(geohash_of_score(score));
-    s->centered = true;
     return true;
 }
 
@@ -293,30 +290,28 @@ static bool parse_flag(const struct call *c, int i, struct search *s) {
 }
 
 /* What only GEOSEARCH and GEOSEARCHSTORE have: the place behind the option at i, 0 where an error was replied, i where
- * it is none of these. z is NULL where there is no such key. */
+ * it is none of these, or one that does not go with those before. A polygon has its own centre. z is NULL where there
+ * is no such key. */
 static int parse_where(struct call *c, int i, struct search *s, const struct collection *z) {
     const struct slice word = c->argv[i];
     const int left = c->argc - i - 1;
-    if (slice_is(word, "frommember") && left >= 1) {
+    if (slice_is(word, "frommember") && left >= 1 && !s->from_point && s->shape != POLYGON) {
         s->from_member = true;
         return z == NULL || place_of_member(c, z, i + 1, s) ? i + 2 : 0;
     }
-    if (slice_is(word, "fromlonlat") && left >= 2) {
-        s->from_point = s->centered = true;
+    if (slice_is(word, "fromlonlat") && left >= 2 && !s->from_member && s->shape != POLYGON) {
+        s->from_point = true;
         return geo_arg_point(c, i + 1, &s->center) ? i + 3 : 0;
     }
-    if (slice_is(word, "byradius") && left >= 2) {
-        s->circle = true;
+    if (slice_is(word, "byradius") && left >= 2 && (s->shape == NO_SHAPE || s->shape == CIRCLE)) {
         return arg_radius(c, i + 1, s) ? i + 3 : 0;
     }
-    if (slice_is(word, "bybox") && left >= 3) {
-        s->rectangle = true;
+    if (slice_is(word, "bybox") && left >= 3 && (s->shape == NO_SHAPE || s->shape == RECTANGLE)) {
         return arg_rectangle(c, i + 1, s) ? i + 4 : 0;
     }
-    if (slice_is(word, "bypolygon") && left >= 1) {
-        s->polygon = true;
+    if (slice_is(word, "bypolygon") && left >= 1 && !s->from_member && !s->from_point &&
+        (s->shape == NO_SHAPE || s->shape == POLYGON))
         return arg_polygon(c, i + 1, s);
-    }
     return i;
 }
 
@@ -362,14 +357,9 @@ static bool check_options(struct call *c, const struct search *s) {
     if (s->store_arg != 0 && (s->with_distance || s->with_hash || s->with_point))
         call_errorf(c, "ERR %s is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
                     s->form == SEARCH_STORE ? "GEOSEARCHSTORE" : "STORE option in GEORADIUS");
-    else if (search && s->polygon && (s->from_member || s->from_point))
-        call_errorf(c, "ERR FROMMEMBER and FROMLONLAT cannot be combined with BYPOLYGON for %.*s", name, c->argv[0].p);
-    else if (search && !s->polygon && s->from_member + s->from_point != 1)
+    else if (search && s->shape != POLYGON && !s->from_member && !s->from_point)
         call_errorf(c, "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for %.*s", name, c->argv[0].p);
-    else if (search && s->polygon && s->circle + s->rectangle != 0)
-        call_errorf(c, "ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for %.*s", name,
-                    c->argv[0].p);
-    else if (search && !s->polygon && s->circle + s->rectangle != 1)
+    else if (search && s->shape == NO_SHAPE)
         call_errorf(c, "ERR exactly one of BYRADIUS and BYBOX can be specified for %.*s", name, c->argv[0].p);
     else if (s->any && s->count == 0)
         call_error(c, "ERR the ANY argument requires COUNT argument");
@@ -472,18 +462,6 @@ static void geosearchstore_run(struct call *c) {
     search(c, (struct search){.form = SEARCH_STORE, .source_arg = 2, .store_arg = 1, .options_arg = 3});
 }
 
-/* The last STORE or STOREDIST counts. */
-static int radius_keys(const struct slice *argv, int argc, struct key_positions *ret_keys) {
-    int store = 0;
-    key_positions_add(ret_keys, 1, KEY_RO | KEY_ACCESS);
-    for (int i = 5; i + 1 < argc; i++)
-        if (slice_is(argv[i], "store") || slice_is(argv[i], "storedist"))
-            store = ++i;
-    if (store != 0)
-        key_positions_add(ret_keys, store, KEY_OW | KEY_UPDATE);
-    return 0;
-}
-
 #define STORE_KEY(word_, from_)                                                                                        \
     {                                                                                                                  \
         .flags = KEY_OW | KEY_UPDATE, .begin = KEY_BEGIN_KEYWORD, .keyword = word_, .start_from = from_,               \
@@ -494,7 +472,7 @@ static int radius_keys(const struct slice *argv, int argc, struct key_positions 
         .name = name_, .group = "geo", .since = "3.2.0", .arity = -(arity_), .flags = COMMAND_WRITE | COMMAND_DENYOOM, \
         .acl = ACL_GEO,                                                                                                \
         .keys = {ROW_KEY(KEY_RO | KEY_ACCESS), STORE_KEY("STORE", arity_), STORE_KEY("STOREDIST", arity_)},            \
-        .get_keys = radius_keys, .run = run_                                                                           \
+        .run = run_                                                                                                    \
     }
 #define READ_ROW(name_, since_, arity_, run_)                                                                          \
     {                                                                                                                  \

@@ -96,6 +96,7 @@ server_commands_libcommands_a_SOURCES = \
 if HAVE_CMOCKA
 commands_unit_tests = \
 	tests/unit/commands/test_bits \
+	tests/unit/commands/test_geohash \
 	tests/unit/commands/test_lcs \
 	tests/unit/commands/test_range \
 	tests/unit/commands/test_set_options \
@@ -104,6 +105,8 @@ check_PROGRAMS += $(commands_unit_tests)
 TESTS += $(commands_unit_tests)
 tests_unit_commands_test_bits_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_bits_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_geohash_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_geohash_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)
