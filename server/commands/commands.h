@@ -35,6 +35,8 @@ void set_commands_register(struct command_table *t);
 /* ---- lists ---- */
 void list_commands_register(struct command_table *t);
 
+/* ---- SORT SORT_RO ---- */
+void sort_commands_register(struct command_table *t);
 /* ---- sorted sets ---- */
 void zset_commands_register(struct command_table *t);
 

@@ -311,6 +311,12 @@ static const struct command_doc docs[] = {
     {"smismember", "Tells for several things whether they are members of a set.", "O(N)",
      "SMISMEMBER key member [member ...]", NULL},
     {"smove", "Moves a member from one set to another.", "O(1)", "SMOVE source destination member", NULL},
+    {"sort", "Sorts a list, a set or a sorted set, and returns or stores what comes out.", "O(N+M*log(M)) O(N)",
+     "SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE "
+     "destination]",
+     NULL},
+    {"sort_ro", "Sorts a list, a set or a sorted set.", "O(N+M*log(M)) O(N)",
+     "SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]", NULL},
     {"spop", "Removes members chosen by chance and returns them.", "O(1) O(N)", "SPOP key [count]", NULL},
     {"spublish", "Sends a message to a shard channel.", "O(N)", "SPUBLISH shardchannel message", NULL},
     {"srandmember", "Returns members chosen by chance.", "O(1) O(N)", "SRANDMEMBER key [count]", NULL},

@@ -220,13 +220,8 @@ static void hrandfield_run(struct call *c) {
     int64_t count = 0;
     bool values = c->argc > 3;
     if (c->argc > 2) {
-        if (!call_arg_i64(c, 2, &count))
+        if (!call_arg_i64_range(c, 2, -INT64_MAX, INT64_MAX, NULL, &count))
             return;
-        if (count == INT64_MIN) {
-            call_errorf(c, "ERR value is out of range, value must between %lld and %lld", (long long)-INT64_MAX,
-                        (long long)INT64_MAX);
-            return;
-        }
         if (c->argc > 4 || (values && !slice_is(c->argv[3], "withvalues"))) {
             call_error_syntax(c);
             return;

@@ -264,7 +264,7 @@ static void pfdebug_run(struct call *c) {
     else if (slice_is(c->argv[1], "encoding"))
         resp_simple(c->w, f.kind == HLL_DENSE ? "dense" : "sparse");
     else if (!slice_is(c->argv[1], "todense"))
-        call_errorf(c, "ERR Unknown PFDEBUG subcommand '%.*s'", (int)(c->argv[1].n < 128 ? c->argv[1].n : 128),
+        call_errorf(c, "ERR Unknown PFDEBUG subcommand '%.*s'", (int)(c->argv[1].n < 1024 ? c->argv[1].n : 1024),
                     c->argv[1].p);
     else if (f.kind == HLL_DENSE || make_dense(c, &key, &f, &h))
         resp_int(c->w, f.kind == HLL_SPARSE);

@@ -51,14 +51,6 @@ void list_removed(struct call *c, const struct keyref *key, struct entry *e, con
         call_notify(c, c->db, key, NOTIFY_GENERIC, "del");
 }
 
-bool list_find_waiting(struct call *c, const struct keyref *key, struct entry **ret_e) {
-    if (!c->retry)
-        return call_find_write_type(c, key, VALUE_LIST, ret_e);
-    struct entry *e = call_find_write(c, key);
-    *ret_e = e != NULL && entry_type(e) == VALUE_LIST ? e : NULL;
-    return true;
-}
-
 void list_commands_register(struct command_table *t) {
     list_change_register(t);
     list_read_register(t);

@@ -27,9 +27,6 @@ static inline const char *list_pop_event(enum quicklist_side side) {
 static inline const char *list_push_event(enum quicklist_side side) {
     return side == QUICKLIST_HEAD ? "lpush" : "rpush";
 }
-/* For a command that may wait: false on another type, with WRONGTYPE replied, unless the client has waited already:
- * then such a key counts as absent. */
-bool list_find_waiting(struct call *c, const struct keyref *key, struct entry **ret_e);
 
 void list_change_register(struct command_table *t);
 void list_read_register(struct command_table *t);

@@ -50,7 +50,7 @@ static void move_between(struct call *c, const struct keyref *from, struct entry
 static bool move_element(struct call *c, const struct move *m) {
     struct keyref from = call_key(c, 1), to = call_key(c, 2);
     struct entry *from_e, *to_e;
-    if (!list_find_waiting(c, &from, &from_e))
+    if (!call_find_write_type(c, &from, VALUE_LIST, &from_e))
         return true;
     if (from_e == NULL)
         return false;

@@ -92,7 +92,7 @@ static enum pop_outcome pop_first(struct call *c, int first, int n, enum quickli
     for (int i = first; i < first + n; i++) {
         struct keyref key = call_key(c, i);
         struct entry *e;
-        if (!list_find_waiting(c, &key, &e))
+        if (!call_find_write_type(c, &key, VALUE_LIST, &e))
             return POP_FAILED;
         if (e == NULL)
             continue;
@@ -146,13 +146,15 @@ static bool parse_mpop(struct call *c, int at, struct mpop *m) {
     int i = m->first + m->keys;
     if (!list_arg_side(c, i, &m->side))
         return false;
-    if (++i < c->argc) {
-        if (i + 2 != c->argc || !slice_is(c->argv[i], "count")) {
+    bool counted = false;
+    for (i++; i < c->argc; i += 2) {
+        if (counted || i + 1 >= c->argc || !slice_is(c->argv[i], "count")) {
             call_error_syntax(c);
             return false;
         }
         if (!call_arg_i64_range(c, i + 1, 1, INT64_MAX, "ERR count should be greater than 0", &count))
             return false;
+        counted = true;
     }
     m->count = (size_t)count;
     return true;

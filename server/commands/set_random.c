@@ -138,12 +138,8 @@ static void take_all(struct call *c, const struct keyref *key, const struct coll
 
 static void spop_count(struct call *c) {
     int64_t n;
-    if (!call_arg_i64(c, 2, &n))
+    if (!call_arg_i64_range(c, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &n))
         return;
-    if (n < 0) {
-        call_error(c, "ERR value is out of range, must be positive");
-        return;
-    }
     struct keyref key = call_key(c, 1);
     struct entry *e;
     if (!call_find_write_type(c, &key, VALUE_SET, &e))
@@ -202,12 +198,8 @@ static void reply_member(void *arg, const struct packed_item *member) {
 
 static void srandmember_count(struct call *c) {
     int64_t n;
-    if (!call_arg_i64(c, 2, &n))
+    if (!call_arg_i64_range(c, 2, -INT64_MAX, INT64_MAX, NULL, &n))
         return;
-    if (n < -INT64_MAX) {
-        call_error(c, "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
-        return;
-    }
     struct keyref key = call_key(c, 1);
     struct entry *e;
     if (!call_find_read_type(c, &key, VALUE_SET, &e))

@@ -129,7 +129,11 @@ static bool resolve_id(struct call *c, const struct read_options *o, int i, stru
         from->only_new = true;
         return true;
     }
-    return stream_arg_strict_id(c, i, 0, &from->after, NULL);
+    if (!stream_arg_strict_id(c, i, 0, &from->after, NULL))
+        return false;
+    /* Nothing lies behind the greatest id: to a group it means what ">" does. */
+    from->only_new = o->is_group && stream_id_compare(from->after, STREAM_ID_MAX) == 0;
+    return true;
 }
 
 static void error_no_group(struct call *c, const struct read_options *o, int key_arg) {
@@ -261,6 +265,9 @@ static bool serve(struct call *c, const struct read_options *o, struct source *s
             consumer = stream_consumer_obtain(c, &from->key, from->group, c->argv[o->group_arg + 1]);
             consumer->seen_ms = call_now_ms(c);
         }
+        /* What is not there is looked for twice, once for the id and once for entries: events of misses tell of both. */
+        if (from->s == NULL && !stream_find_read(c, &from->key, &from->s))
+            return true;
         if (!has_something(from, o->is_group))
             continue;
         if (served++ == 0)

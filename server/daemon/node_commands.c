@@ -81,6 +81,7 @@ void node_register_commands(struct node *n) {
     set_commands_register(t);
     hll_commands_register(t);
     list_commands_register(t);
+    sort_commands_register(t);
     zset_commands_register(t);
     stream_commands_register(t);
     keys_commands_register(t, &n->keys_hooks);

@@ -3,6 +3,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
 	server/ds/hll.c server/ds/hll.h server/ds/hll_int.h \
 	server/ds/hll_registers.c \
+	server/ds/hll_runs.c \
 	server/ds/id_tree.c server/ds/id_tree.h \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \
@@ -53,4 +54,8 @@ check_PROGRAMS += tests/unit/ds/test_slab
 TESTS += tests/unit/ds/test_slab
 tests_unit_ds_test_slab_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_ds_test_slab_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/ds/test_id_tree
+TESTS += tests/unit/ds/test_id_tree
+tests_unit_ds_test_id_tree_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_ds_test_id_tree_LDADD = $(DS_LIBS) $(CMOCKA_LIBS)
 endif

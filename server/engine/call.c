@@ -131,12 +131,15 @@ bool call_arg_i64(struct call *c, int i, int64_t *ret_value) {
 
 bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value) {
     int64_t v;
-    if (num_parse_i64(c->argv[i], &v) == 0 && v >= min && v <= max) {
+    bool is_int = num_parse_i64(c->argv[i], &v) == 0;
+    if (is_int && v >= min && v <= max) {
         *ret_value = v;
         return true;
     }
     if (error != NULL)
         call_error(c, error);
+    else if (is_int)
+        call_errorf(c, "ERR value is out of range, value must between %lld and %lld", (long long)min, (long long)max);
     else
         call_error_not_integer(c);
     return false;

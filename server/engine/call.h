@@ -68,7 +68,8 @@ void call_redact(struct call *c, int i);
 
 /* ---- arguments: on failure reply the usual error and return false ---- */
 bool call_arg_i64(struct call *c, int i, int64_t *ret_value);              /* not an integer or out of range */
-bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value); /* error NULL: usual text */
+/* error NULL: not an integer or out of range; value is out of range, value must between min and max. */
+bool call_arg_i64_range(struct call *c, int i, int64_t min, int64_t max, const char *error, int64_t *ret_value);
 bool call_arg_double(struct call *c, int i, double *ret_value);            /* not a valid float */
 bool call_arg_ldouble(struct call *c, int i, long double *ret_value);
 /* A database number: ERR DB index is out of range / invalid DB index. */

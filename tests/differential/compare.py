@@ -37,7 +37,8 @@ SPECIMENS = {
     "streams": [[("XADD", "x", "%d-%d" % (1000 + i // 3, i % 3 + 1), "n", i, "s", "abc" * (i % 5)) for i in range(150)] + [("XDEL", "x", "1000-1", "1005-2")],
                 [("XADD", "x", "%d-1" % i, "f", i) for i in range(1, 20)] + [("XGROUP", "CREATE", "x", "g1", "0"), ("XGROUP", "CREATE", "x", "g2", "10-1")]
                 + [("XREADGROUP", "GROUP", "g1", "alice", "COUNT", 7, "STREAMS", "x", ">"), ("XREADGROUP", "GROUP", "g1", "bob", "COUNT", 3, "STREAMS", "x", ">"),
-                   ("XACK", "x", "g1", "1-1", "2-1"), ("XGROUP", "CREATECONSUMER", "x", "g2", "idle")],
+                   ("XACK", "x", "g1", "1-1", "2-1")]
+                + [("XGROUP", "CREATECONSUMER", "x", g, name) for g in ("g1", "g2") for name in ("alice", "bob", "carol", "idle")],
                 [("XADD", "x", "1-1", "a", "b"), ("XDEL", "x", "1-1")]],
 }
 
@@ -148,7 +149,7 @@ class Pair:
                     kind = b[1]
                     if kind == b"stream":
                         streams.append(("XINFO", "STREAM", request[1], "FULL", "COUNT", "0"))
-                elif kind in (b"set", b"list") and self.is_expected([b"OBJECT", b"ENCODING", request[2]], value(a), value(b)):
+                elif kind in (b"set", b"list", b"zset") and self.is_expected([b"OBJECT", b"ENCODING", request[2]], value(a), value(b)):
                     continue
                 if a != b:
                     return f"{' '.join(map(str, request))} in database {db}", a, b
@@ -174,6 +175,7 @@ class Pair:
         """None, or the index of the first item whose replies differ and the two replies; index len(items): the state at the end."""
         conns = self.connect(resp, seed)
         self.queued = [[], []]
+        self.sorts = any(it.argv[0].upper() in (b"SORT", b"SORT_RO") for it in items)
         try:
             at = 0
             while at < len(items):
@@ -268,8 +270,9 @@ class Pair:
             ok = SAME[comparison](x, y)
         return ok or self.is_expected(argv, value(x), value(y))
 
-    @staticmethod
-    def is_expected(argv, x, y):
+    def is_expected(self, argv, x, y):
+        if self.sorts and (x, y) == (b"listpack", b"skiplist"):
+            return True  # SORT of Redis turns sorted sets into skip lists; ours changes nothing that it reads
         return any(test(argv, x, y) for _, _, test in table.EXPECTED)
 
     def same_payload(self, x, y):

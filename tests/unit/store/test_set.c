@@ -13,6 +13,7 @@
 #include "server/base/hash.h"
 #include "server/base/mem.h"
 #include "server/base/num.h"
+#include "server/ds/listpack.h"
 
 #define NAMES 400
 #define NAME_CHARS 128
@@ -269,6 +270,20 @@ static void numbers_that_are_not_canonical_are_words(void **state) {
     set_destroy(&s);
 }
 
+/* What was loaded without looking for repetitions may have them. */
+static void a_repetition_in_a_listpack_does_not_outlive_it(void **state) {
+    (void)state;
+    struct listpack *lp = listpack_create(0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(listpack_append(&lp, packed_bytes(i % 2 ? SLICE_LIT("same") : SLICE_LIT("12"))), 0);
+    struct collection s = {.rules = &rules, .encoding = VALUE_ENC_LISTPACK, .object = lp};
+    add_range(&s, 100, 200, "%lld");
+    assert_int_equal(s.encoding, VALUE_ENC_HASHTABLE);
+    assert_int_equal(set_count(&s), 102);
+    set_check(&s);
+    set_destroy(&s);
+}
+
 static void samples_are_even(void **state) {
     (void)state;
     struct rng rng;
@@ -302,6 +317,7 @@ int main(void) {
         cmocka_unit_test(thresholds_decide_the_form),
         cmocka_unit_test(what_is_expected_decides_the_form),
         cmocka_unit_test(numbers_that_are_not_canonical_are_words),
+        cmocka_unit_test(a_repetition_in_a_listpack_does_not_outlive_it),
         cmocka_unit_test(samples_are_even),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
