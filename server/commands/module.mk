@@ -94,7 +94,8 @@ commands_unit_tests = \
 	tests/unit/commands/test_bits \
 	tests/unit/commands/test_lcs \
 	tests/unit/commands/test_range \
-	tests/unit/commands/test_set_options
+	tests/unit/commands/test_set_options \
+	tests/unit/commands/test_sort_order
 check_PROGRAMS += $(commands_unit_tests)
 TESTS += $(commands_unit_tests)
 tests_unit_commands_test_bits_CPPFLAGS = $(UNIT_CPPFLAGS)
@@ -103,6 +104,8 @@ tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_range_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_sort_order_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_sort_order_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_set_options_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_set_options_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 endif
