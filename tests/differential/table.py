@@ -343,7 +343,7 @@ STREAMS = """
 2 exact XTRIM {xkey} {trim}
 2 exact XREAD [COUNT {count}] STREAMS {xkey} {id}
 1 exact XREAD [COUNT {count}] STREAMS {xkey} {xkey} {id} {id}
-0.5 exact XREAD [COUNT {count}] STREAMS {xkey} <$|>|+|->
+0.5 exact XREAD [COUNT {count}] STREAMS {xkey} <$|>|->
 1 exact XSETID {xkey} {new_id} [ENTRIESADDED {count}] [MAXDELETEDID {id}]
 2 exact XGROUP CREATE {xkey} {group} <0|$|{id}> [MKSTREAM] [ENTRIESREAD {count}] ; XGROUP CREATECONSUMER {same} {same_group} alice ; XGROUP CREATECONSUMER {same} {same_group} bob ; XGROUP CREATECONSUMER {same} {same_group} carol
 6 exact XGROUP CREATE {xkey} {group} <0|0|$> MKSTREAM ; XGROUP CREATECONSUMER {same} {same_group} alice ; XGROUP CREATECONSUMER {same} {same_group} bob ; XGROUP CREATECONSUMER {same} {same_group} carol
