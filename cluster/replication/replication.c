@@ -144,12 +144,11 @@ void replication_ask_acks(struct replication *r) {
     loop_dont_wait(r->loop);
 }
 
-size_t replication_lagging(const struct replication *r) {
+size_t replication_lagging(const struct replication *r, uint64_t offset) {
     size_t n = 0;
     for (size_t i = 0; i < r->replica_count; i++) {
         const struct replica *p = r->replicas[i];
-        n += replica_is_attached(p) && p->state == REPLICA_ONLINE && !p->speaks_sync &&
-             p->acked < changelog_sealed(r->log);
+        n += replica_is_attached(p) && p->state == REPLICA_ONLINE && !p->speaks_sync && p->acked < offset;
     }
     return n;
 }

@@ -94,5 +94,6 @@ void role_lead(struct replication *r) {
     engine_set_following(r->engine, false);
     log_set_role('M');
     role_update_guard(r);
-    r->parts.resume_log(r->parts.ctx);
+    r->parts.resume_log(r->parts.ctx, r->link.stream_errors > 0);
+    r->link.stream_errors = 0;
 }

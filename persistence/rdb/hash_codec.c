@@ -217,8 +217,8 @@ static const char *load_listpack(unsigned type, const struct rdb_load_context *w
     uint64_t count, elements;
     bool triples = type != RDB_TYPE_HASH_LISTPACK;
     struct packed_load k = {.period = triples ? 3 : 2};
-    const char *why = listpack_validate(blob, true, take_packed, &k, &count);
-    if (why == NULL && k.at != 0)
+    const char *why = listpack_validate(blob, true, triples ? take_packed : NULL, &k, &count);
+    if (why == NULL && count % k.period != 0)
         why = "a packed payload ends in the middle of an element";
     if (why == NULL && with->deep)
         why = rdb_check_packed(type, blob, &elements);

@@ -91,7 +91,7 @@ static bool parse_plain_decimal(struct slice s, double *ret_value) {
     if (any == 0 || count > 19 || fraction > 19)
         return false;
     double v = digits == 0 || (count <= 15 && fraction <= 15) ? (double)digits / (double)powers_of_10[fraction]
-                                             : divide_decimal(digits, fraction);
+                                                              : divide_decimal(digits, fraction);
     *ret_value = s.p[0] == '-' ? -v : v;
     return true;
 }

@@ -15,6 +15,8 @@
 #include "server/commands/digest.h"
 #include "server/commands/rows.h"
 #include "server/ds/glob.h"
+#include "server/ds/listpack.h"
+#include "server/ds/quicklist.h"
 #include "server/engine/call.h"
 #include "server/engine/engine.h"
 #include "server/log/changelog.h"
@@ -62,6 +64,7 @@ static void digest_value_run(struct call *c) {
     }
 }
 
+#define PACKED_THRESHOLD_MAX ((INT64_C(1) << 32) - (1 << 20)) /* bytes */
 #define DUMP_AROUND 11 /* type, version and checksum around the value in a DUMP payload */
 
 static void object_run(struct call *c) {
@@ -121,10 +124,35 @@ static void listpack_run(struct call *c) {
     const struct entry *e = find_key(c);
     if (e == NULL)
         return;
-    if (entry_encoding(e) == VALUE_ENC_LISTPACK || entry_encoding(e) == VALUE_ENC_LISTPACK_EX)
-        not_there(c, "LISTPACK");
-    else
+    if (entry_encoding(e) != VALUE_ENC_LISTPACK && entry_encoding(e) != VALUE_ENC_LISTPACK_EX) {
         call_error(c, "ERR Not a listpack encoded object.");
+        return;
+    }
+    const struct listpack *lp = entry_object(e);
+    log_notice("listpack: %u bytes, %u elements", listpack_bytes(lp), listpack_count(lp));
+    for (uint32_t at = listpack_first(lp); at != 0; at = listpack_next(lp, at))
+        log_notice("  at %u: %s of %u bytes", at, listpack_get(lp, at).is_int ? "an integer" : "text",
+                   listpack_element_bytes(listpack_ptr(lp, at)));
+    resp_simple(c->w, "Listpack structure printed on stdout");
+}
+
+static void quicklist_run(struct call *c) {
+    static const char *const kinds[] = {"listpack", "plain", "listpack, LZF", "plain, LZF"};
+    int64_t full = 0;
+    const struct entry *e = find_key(c);
+    if (e == NULL || (c->argc > 3 && !call_arg_i64_range(c, 3, 0, 1, NULL, &full)))
+        return;
+    if (entry_encoding(e) != VALUE_ENC_QUICKLIST) {
+        call_error(c, "ERR Not a quicklist encoded object.");
+        return;
+    }
+    const struct quicklist *ql = entry_object(e);
+    log_notice("quicklist: %llu elements in %u nodes of %llu bytes, fill %d, compressed from %u nodes on",
+               (unsigned long long)ql->count, ql->nodes, (unsigned long long)ql->bytes, ql->fill, ql->depth);
+    for (const struct quicklist_node *n = ql->head; n != NULL && full != 0; n = n->next)
+        log_notice("  %s: %u elements, %u bytes, stored in %zu", kinds[n->kind], n->count, n->bytes,
+                   quicklist_node_stored(n).n);
+    resp_simple(c->w, "Quicklist structure printed on stdout");
 }
 
 static void stringmatch_run(struct call *c) {
@@ -294,8 +322,16 @@ static void replybuffer_run(struct call *c) {
     }
 }
 
+/* Elements of this size and more stand alone in the nodes of lists that are made from now on; 0: as the node's size
+ * says. */
 static void packed_threshold_run(struct call *c) {
-    not_there(c, "QUICKLIST-PACKED-THRESHOLD");
+    int64_t bytes;
+    if (num_parse_memory(c->argv[2], &bytes) != 0 || bytes < 0 || bytes > PACKED_THRESHOLD_MAX) {
+        call_error(c, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+        return;
+    }
+    keyspace_rules(c->ks)->list_plain_bytes = (uint32_t)bytes;
+    resp_ok(c->w);
 }
 
 static void deny_scripts_run(struct call *c) {
@@ -435,6 +471,7 @@ static const struct subcommand subcommands[] = {
     {"pause-cron", 1, 1, pause_cron_run},
     {"populate", 1, 3, populate_run},
     {"protocol", 1, 1, protocol_run},
+    {"quicklist", 1, 2, quicklist_run},
     {"quicklist-packed-threshold", 1, 1, packed_threshold_run},
     {"reload", 0, -1, reload_run},
     {"replicate", 1, -1, replicate_run},
@@ -463,8 +500,10 @@ static void help(struct call *c) {
         "    Reply that error.",
         "HTSTATS <db> [full]",
         "    Describe the hash tables of a database.",
-        "HTSTATS-KEY <key> [full], LISTPACK <key>",
-        "    Describe a collection's representation.",
+        "HTSTATS-KEY <key> [full]",
+        "    Describe a collection's hash table.",
+        "LISTPACK <key>, QUICKLIST <key> [<0|1>]",
+        "    Write the structure of a collection to the log, with 1 every node of a list.",
         "LOADAOF",
         "    Write the AOF out and load it again.",
         "LOG <text>",
@@ -479,6 +518,8 @@ static void help(struct call *c) {
         "    Create strings prefix:0 ... without logging them.",
         "PROTOCOL <type>",
         "    Reply a value of that type of the protocol.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    Elements of that size stand alone in the nodes of new lists; 0 for the usual.",
         "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
         "    Save a snapshot and load it again.",
         "REPLICATE <command> [<arg> ...]",

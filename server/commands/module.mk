@@ -19,6 +19,10 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/hash_scan.c \
 	server/commands/hash_set.c \
 	server/commands/hll_cmd.c \
+	server/commands/geo_cmd.c \
+	server/commands/geo_int.h \
+	server/commands/geo_search.c \
+	server/commands/geohash.c server/commands/geohash.h \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
@@ -92,17 +96,23 @@ server_commands_libcommands_a_SOURCES = \
 if HAVE_CMOCKA
 commands_unit_tests = \
 	tests/unit/commands/test_bits \
+	tests/unit/commands/test_geohash \
 	tests/unit/commands/test_lcs \
 	tests/unit/commands/test_range \
-	tests/unit/commands/test_set_options
+	tests/unit/commands/test_set_options \
+	tests/unit/commands/test_sort_order
 check_PROGRAMS += $(commands_unit_tests)
 TESTS += $(commands_unit_tests)
 tests_unit_commands_test_bits_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_bits_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_geohash_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_geohash_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_range_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_sort_order_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_sort_order_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_set_options_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_set_options_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 endif

@@ -63,7 +63,8 @@ void persist_load_options(struct persist *p, struct rdb_load_options *o) {
     o->function_arg = p;
 }
 
-/* At the start: the log goes on where the snapshot stands, under a new id, because what was written behind it is lost. */
+/* At the start: the log goes on where the snapshot stands, under a new id, because what was written behind it is lost.
+ */
 static void take_position(struct persist *p, const struct rdb_load_result *r) {
     struct changelog_history h = *changelog_history(p->log);
     if (p->started || r->repl_id[0] == '\0' || r->repl_offset < 0)
@@ -107,7 +108,15 @@ static int load_base(void *ctx, const char *path, int64_t *ret_rest_offset, stru
 
 static int apply(void *ctx, int argc, const struct slice *argv, struct buf *error) {
     struct persist *p = ctx;
-    return engine_apply(p->replayer, argv, argc, error);
+    if (engine_apply(p->replayer, argv, argc, error) == 0)
+        return 0;
+    if (p->parts.is_replica == NULL || !p->parts.is_replica(p->parts.ctx))
+        return -1;
+    /* The log of a replica has what its primary sent, as it came: what failed then fails now. */
+    log_warning("A command that the AOF took over from the primary failed, as it may have before: %.*s",
+                (int)error->len, error->data);
+    buf_clear(error);
+    return 0;
 }
 
 static void discard_group(void *ctx) {

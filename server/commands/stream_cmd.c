@@ -150,7 +150,7 @@ void stream_error_no_group(struct call *c, struct slice key, struct slice group)
 
 bool stream_find_group(struct call *c, struct stream **ret_stream, struct stream_group **ret_group) {
     struct keyref key = call_key(c, 1);
-    if (!stream_find_write(c, &key, ret_stream))
+    if (!stream_find_read(c, &key, ret_stream))
         return false;
     *ret_group = *ret_stream != NULL ? stream_group_find(*ret_stream, c->argv[2]) : NULL;
     if (*ret_group != NULL)

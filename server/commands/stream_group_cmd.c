@@ -32,13 +32,13 @@ static bool parse_options(struct call *c, bool creates, bool *ret_mkstream, int6
     return true;
 }
 
-/* "$" or an id in argv[4]. */
-static bool parse_position(struct call *c, const struct stream *s, struct stream_id *ret_id) {
+/* "$" or an id in argv[4]; where a group is moved also "-" or "+". */
+static bool parse_position(struct call *c, const struct stream *s, bool moves, struct stream_id *ret_id) {
     if (c->argv[4].n == 1 && c->argv[4].p[0] == '$') {
         *ret_id = s != NULL ? s->last_id : STREAM_ID_MIN;
         return true;
     }
-    return stream_arg_strict_id(c, 4, 0, ret_id, NULL);
+    return moves ? stream_arg_id(c, 4, 0, ret_id) : stream_arg_strict_id(c, 4, 0, ret_id, NULL);
 }
 
 static void create_run(struct call *c) {
@@ -53,7 +53,7 @@ static void create_run(struct call *c) {
         error_key_required(c);
         return;
     }
-    if (!parse_position(c, s, &id))
+    if (!parse_position(c, s, false, &id))
         return;
     if (s == NULL) {
         struct collection col = {
@@ -97,7 +97,7 @@ static void setid_run(struct call *c) {
     bool mkstream;
     int64_t entries_read;
     if (!parse_options(c, false, &mkstream, &entries_read) || !find_group(c, &key, true, &s, &g) ||
-        !parse_position(c, s, &id))
+        !parse_position(c, s, true, &id))
         return;
     g->last_id = id;
     g->entries_read = entries_read;

@@ -30,7 +30,8 @@ bool stream_refs_parse(struct slice word, enum stream_refs *ret_refs);
 /* The stream of a key, for reading or writing: true and NULL where there is none. */
 bool stream_find_read(struct call *c, const struct keyref *key, struct stream **ret_stream);
 bool stream_find_write(struct call *c, const struct keyref *key, struct stream **ret_stream);
-/* The stream of argv[1] and its group argv[2], or an error; for writing. */
+/* The stream of argv[1] and its group argv[2], or an error. Though what is pending changes, it is a look-up for
+ * reading: a key that is not there is told of as a miss. */
 bool stream_find_group(struct call *c, struct stream **ret_stream, struct stream_group **ret_group);
 void stream_error_no_group(struct call *c, struct slice key, struct slice group);
 

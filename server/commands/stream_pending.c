@@ -8,7 +8,7 @@
 static void xack_run(struct call *c) {
     struct keyref key = call_key(c, 1);
     struct stream *s;
-    if (!stream_find_write(c, &key, &s))
+    if (!stream_find_read(c, &key, &s))
         return;
     struct stream_group *g = s != NULL ? stream_group_find(s, c->argv[2]) : NULL;
     if (g == NULL) {

@@ -77,15 +77,6 @@ static unsigned char rank_op(unsigned rank, uint32_t length) {
     return (unsigned char)(0x80 | (rank - 1) << 2 | (length - 1));
 }
 
-struct hll_run hll_run_at(const unsigned char *p) {
-    unsigned op = p[0];
-    if (is_rank((unsigned char)op))
-        return (struct hll_run){.length = (op & 3) + 1, .rank = ((op >> 2) & 31) + 1, .bytes = 1};
-    if (op & 0x40)
-        return (struct hll_run){.length = ((op & 63) << 8 | p[1]) + 1, .bytes = 2};
-    return (struct hll_run){.length = (op & 63) + 1, .bytes = 1};
-}
-
 /* Writes a run of zeroes, or of a rank of at most four; returns the place behind. */
 static unsigned char *put_run(unsigned char *to, unsigned rank, uint32_t length) {
     if (length == 0)
@@ -104,20 +95,6 @@ static unsigned char *put_run(unsigned char *to, unsigned rank, uint32_t length)
 
 /* ---- whole objects ---- */
 
-static bool runs_are_sound(const unsigned char *p, const unsigned char *end) {
-    uint32_t registers = 0;
-    while (p != end) {
-        if (!is_rank(*p) && (*p & 0x40) && end - p < 2)
-            return false;
-        struct hll_run run = hll_run_at(p);
-        registers += run.length;
-        if (registers > HLL_REGISTERS)
-            return false;
-        p += run.bytes;
-    }
-    return registers == HLL_REGISTERS;
-}
-
 enum hll_kind hll_kind_of(struct slice object) {
     const unsigned char *p = (const unsigned char *)object.p;
     if (object.n < HLL_HEADER_BYTES || memcmp(p, MAGIC, sizeof MAGIC - 1) != 0)
@@ -126,7 +103,7 @@ enum hll_kind hll_kind_of(struct slice object) {
         return object.n == HLL_DENSE_BYTES ? HLL_DENSE : HLL_FOREIGN;
     if (p[HLL_FORM_AT] != HLL_FORM_SPARSE)
         return HLL_FOREIGN;
-    return runs_are_sound(p + HLL_HEADER_BYTES, p + object.n) ? HLL_SPARSE : HLL_CORRUPT;
+    return hll_runs_are_sound(p + HLL_HEADER_BYTES, object.n - HLL_HEADER_BYTES) ? HLL_SPARSE : HLL_CORRUPT;
 }
 
 bool hll_kept_count(struct slice object, uint64_t *ret_count) {

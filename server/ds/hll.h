@@ -83,7 +83,14 @@ struct hll_run {
     unsigned bytes;  /* 1, or 2: a long run of zeroes */
 };
 /* The run that begins at p, an opcode of a sound object. */
-struct hll_run hll_run_at(const unsigned char *p);
+static inline struct hll_run hll_run_at(const unsigned char *p) {
+    unsigned op = p[0];
+    if (op & 0x80)
+        return (struct hll_run){.length = (op & 3) + 1, .rank = ((op >> 2) & 31) + 1, .bytes = 1};
+    if (op & 0x40)
+        return (struct hll_run){.length = ((op & 63) << 8 | p[1]) + 1, .bytes = 2};
+    return (struct hll_run){.length = (op & 63) + 1, .bytes = 1};
+}
 
 /* ---- estimates ---- */
 

@@ -14,4 +14,9 @@ void hll_pack(unsigned char *object, const uint8_t registers[static HLL_REGISTER
 /* The estimate for registers of which histogram[r] have rank r. */
 uint64_t hll_estimate(const uint32_t histogram[static 64]);
 
+/* Whether n bytes of a sparse object are whole opcodes for exactly 16,384 registers. The second gives the same without
+ * vector units. */
+bool hll_runs_are_sound(const unsigned char *p, size_t n);
+bool hll_runs_are_sound_portable(const unsigned char *p, size_t n);
+
 #endif

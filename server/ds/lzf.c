@@ -142,6 +142,11 @@ size_t lzf_compress(const void *src, size_t src_len, void *dst, size_t dst_cap) 
     return compress(src, src_len, dst, dst_cap, places.wide, 4, bits);
 }
 
+/* Most runs and matches are short: where there is room, so many bytes are copied at once whatever the length, and the
+ * next ones overwrite the rest. A call of memcpy() for a few bytes takes longer than that. */
+#define WIDE 32
+_Static_assert(WIDE >= MAX_LITERALS, "a run of literals is one copy");
+
 int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
     const uint8_t *in = src, *in_end = in + src_len;
     uint8_t *out = dst, *out_end = out + dst_len;
@@ -151,7 +156,10 @@ int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
             size_t n = control + 1;
             if ((size_t)(in_end - in) < n || (size_t)(out_end - out) < n)
                 return -1;
-            memcpy(out, in, n);
+            if (in_end - in >= WIDE && out_end - out >= WIDE)
+                memcpy(out, in, WIDE);
+            else
+                memcpy(out, in, n);
             in += n;
             out += n;
             continue;
@@ -169,7 +177,11 @@ int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
         if (distance > (size_t)(out - (uint8_t *)dst) || (size_t)(out_end - out) < n)
             return -1;
         const uint8_t *from = out - distance;
-        if (distance >= n) {
+        if (distance >= WIDE / 2 && n <= WIDE && out_end - out >= WIDE) {
+            memcpy(out, from, WIDE / 2);
+            memcpy(out + WIDE / 2, from + WIDE / 2, WIDE / 2);
+            out += n;
+        } else if (distance >= n) {
             memcpy(out, from, n);
             out += n;
         } else if (distance == 1) {

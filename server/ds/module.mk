@@ -3,6 +3,7 @@ server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
 	server/ds/hll.c server/ds/hll.h server/ds/hll_int.h \
 	server/ds/hll_registers.c \
+	server/ds/hll_runs.c \
 	server/ds/id_tree.c server/ds/id_tree.h \
 	server/ds/intset.c server/ds/intset.h \
 	server/ds/listpack.c server/ds/listpack.h \

@@ -2,6 +2,8 @@
 
 #include "server/engine/engine_int.h"
 
+#include <string.h>
+
 #include "server/base/assert.h"
 #include "server/base/clock.h"
 
@@ -57,6 +59,17 @@ static int fail(struct buf *error, const char *what, struct slice name) {
     return -1;
 }
 
+/* Changes, messages, and what holds a stream together. Everything else a primary has no reason to send. */
+static bool is_replicated(const struct command_entry *cmd) {
+    static const char *const frame[] = {"ping", "select", "multi", "exec", "discard", "replconf"};
+    if (cmd->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE))
+        return true;
+    for (size_t i = 0; i < sizeof frame / sizeof frame[0]; i++)
+        if (strcmp(cmd->full_name, frame[i]) == 0)
+            return true;
+    return false;
+}
+
 int engine_follow(struct client *cl, const struct slice *argv, int argc, struct slice group, struct buf *error) {
     struct engine *e = cl->engine;
     if (group.n > 0) {
@@ -68,6 +81,8 @@ int engine_follow(struct client *cl, const struct slice *argv, int argc, struct 
         return fail(error, "unknown command", argv[0]);
     if (!command_arity_ok(cmd, argc))
         return fail(error, "wrong number of arguments for", argv[0]);
+    if (!is_replicated(cmd))
+        return fail(error, "replication does not carry", argv[0]);
     if ((cl->flags & CLIENT_MULTI) && !engine_runs_in_multi(cmd)) {
         transaction_queue(cl, cmd, argv, argc);
         return 0;

@@ -37,7 +37,8 @@ SPECIMENS = {
     "streams": [[("XADD", "x", "%d-%d" % (1000 + i // 3, i % 3 + 1), "n", i, "s", "abc" * (i % 5)) for i in range(150)] + [("XDEL", "x", "1000-1", "1005-2")],
                 [("XADD", "x", "%d-1" % i, "f", i) for i in range(1, 20)] + [("XGROUP", "CREATE", "x", "g1", "0"), ("XGROUP", "CREATE", "x", "g2", "10-1")]
                 + [("XREADGROUP", "GROUP", "g1", "alice", "COUNT", 7, "STREAMS", "x", ">"), ("XREADGROUP", "GROUP", "g1", "bob", "COUNT", 3, "STREAMS", "x", ">"),
-                   ("XACK", "x", "g1", "1-1", "2-1"), ("XGROUP", "CREATECONSUMER", "x", "g2", "idle")],
+                   ("XACK", "x", "g1", "1-1", "2-1")]
+                + [("XGROUP", "CREATECONSUMER", "x", g, name) for g in ("g1", "g2") for name in ("alice", "bob", "carol", "idle")],
                 [("XADD", "x", "1-1", "a", "b"), ("XDEL", "x", "1-1")]],
 }
 

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from . import table
-from .kinds import BAD_INTS, POOL_OF, WORDS, Kinds
+from .kinds import BAD_INTS, CONSUMERS, POOL_OF, WORDS, Kinds
 
 
 class Item(NamedTuple):
@@ -223,6 +223,8 @@ class Generator(Kinds):
                 mangled = argv != before
                 if mangled and argv[0].upper() == b"XADD" and b"*" in argv[1:]:
                     argv, mangled = before, False  # an id by the clock
+                if mangled and argv[0].upper() in (b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM") and argv[3:4] and argv[3] not in CONSUMERS:
+                    argv, mangled = before, False  # the two make consumers at different times
             out.append((argv, self.comparison_of(argv, comparison, mangled)))
         name = out[0][0][0].upper()
         if name in (b"MULTI", b"EXEC", b"DISCARD", b"RESET"):

@@ -6,7 +6,7 @@ POOLS = {"key": KEYS, "lkey": [b"l1", b"l2", b"l3", b"{x}l"], "skey": [b"s1", b"
          "hkey": [b"h1", b"h2", b"{x}h"], "zkey": [b"z1", b"z2", b"{x}z"], "pkey": [b"p1", b"p2", b"p3"],
          "gkey": [b"g1", b"g2"], "xkey": [b"x1", b"{x}x"], "num_key": [b"n1", b"n2"],
          "ldst": [b"ld", b"ld", b"ld", b"l1"], "sdst": [b"sd", b"sd", b"sd", b"s1"], "zdst": [b"zd", b"zd", b"zd", b"z1"],
-         "gdst": [b"gd", b"gd", b"gd", b"g1"]}
+         "gdst": [b"gd", b"gd", b"gd", b"g1"], "gdist": [b"gd", b"ge"]}
 POOL_OF = {"lists": "lkey", "sets": "skey", "hashes": "hkey", "zsets": "zkey", "hll": "pkey", "geo": "gkey", "streams": "xkey"}
 WORDS = [b"foo", b"NX", b"help2", b"", b"*", b"a b", b"SET", b"\xff\x00", b"EX", b"16", b"maxclients", b"string", b"reset2", b"x" * 130]
 INTS = [b"0", b"1", b"-1", b"2", b"10", b"-10", b"100", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775806",
@@ -24,6 +24,7 @@ FAR_S, FAR_MS = 4_102_444_800, 4_102_444_800_000
 THRESHOLDS = [b"list-max-listpack-size", b"list-compress-depth", b"hash-max-listpack-entries", b"hash-max-listpack-value",
               b"zset-max-listpack-entries", b"zset-max-listpack-value", b"set-max-intset-entries", b"stream-node-max-entries",
               b"stream-node-max-bytes", b"hll-sparse-max-bytes"]
+CONSUMERS = [b"alice", b"bob", b"carol"]  # of every group, from its beginning
 PLACES = [b"Palermo", b"Catania", b"m1", b"m2", b"m3", b"", b"a long name of a place that does not fit in a small sorted set, whatever the limit"]
 
 
@@ -80,6 +81,10 @@ class Kinds:
 
     def make_gdst(self):
         return self._key("gdst")
+
+    def make_gdist(self):
+        """Distances as scores are places that are all near each other: not to be searched."""
+        return self._key("gdist")
 
     def make_num_key(self):
         return self._key("num_key")
@@ -451,7 +456,13 @@ class Kinds:
         if r < 0.96:
             self.stream_ms += 1
             return b"%d" % self.stream_ms
-        return self.make_id()
+        return self.make_old_id()
+
+    def make_old_id(self):
+        """An id that leaves room behind it: entries deleted there and an XSETID back would stand in front of older ones, where
+        Redis trims by id no more."""
+        made = self.make_id()
+        return made if not made.startswith(b"184") else b"1-1"
 
     def make_id(self):
         rng = self.rng
@@ -487,10 +498,18 @@ class Kinds:
         return out
 
     def make_group(self):
-        return self.rng.choice((b"g1", b"g1", b"g1", b"g2")) if self.rng.random() < 0.96 else b"missing"
+        self.last_group = self.rng.choice((b"g1", b"g1", b"g1", b"g2")) if self.rng.random() < 0.96 else b"missing"
+        return self.last_group
+
+    def make_same_group(self):
+        return self.last_group
 
     def make_consumer(self):
-        return self.rng.choice((b"alice", b"bob", b"carol"))
+        self.last_consumer = self.rng.choice(CONSUMERS)
+        return self.last_consumer
+
+    def make_same_consumer(self):
+        return self.last_consumer
 
     def make_idle0(self):
         return self.rng.choice((b"0",) * 8 + (b"1000000000", b"-1", b"x"))

@@ -3,8 +3,8 @@
 
     tests/fuzz/make_corpus.py [redis-server]
 
-corpus/restore: type and value of DUMPs (without the trailer); corpus/stream, quicklist, legacy, listpack, intset: what of them
-these targets read; corpus/rdb: whole snapshots behind a byte of choices. Files are named by what is in them.
+corpus/restore: type and value of DUMPs (without the trailer); corpus/rdb: whole snapshots behind a byte of choices;
+corpus/legacy: old packed forms; corpus/quicklist: programs. Files are named by what is in them.
 """
 
 import glob
@@ -104,9 +104,6 @@ def programs():
     write("quicklist", "one-element-nodes", bytes([2, 2]) + b"\x00\x00\x00\x03abc" * 30 + b"\x08\x05\x00\x07" * 5)
     write("quicklist", "long-elements", bytes([0, 1]) + b"\x01\x00\x00\xf0\x80" * 12 + b"\x0e\x03\x00\x02xy" * 6)
     write("quicklist", "inserts", bytes([4, 0]) + b"\x00\x00\x00\x02ab" * 10 + bytes(b for i in range(40) for b in (12 + i % 4, i, 0, 2, 97, 98)))
-    write("stream", "entries", bytes([1, 1, 0]) + bytes(b for i in range(60) for b in (i % 12, i, 1, 2, 97, 98, 3)))
-    write("stream", "groups", bytes([2, 0, 0]) + b"\x00\x43\x01\x02ab" * 20 + b"\x07\x00\x05\x00\x00\x04\x09\x00\x05\x01" * 10)
-    write("stream", "trims", bytes([4, 2, 0]) + b"\x00\x41\x01\x02ab" * 20 + b"\x06\x02\x05\x06\x03\x07\x00\x06\x08\x01" * 6)
 
 
 def main():

@@ -23,8 +23,8 @@ tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_quicklist_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(COMMANDS_LIBS)
-tests_fuzz_fuzz_stream_LDADD = $(FUZZ_MAIN) $(STORE_LIBS)
 tests_fuzz_fuzz_resp_LDADD = $(FUZZ_MAIN) $(PROTO_LIBS)
+tests_fuzz_fuzz_stream_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 
 check_PROGRAMS += $(FUZZERS)
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/make_corpus.py tests/long/50-fuzz

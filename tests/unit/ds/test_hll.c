@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "server/base/rng.h"
+#include "server/ds/hll_int.h"
 
 #define SPARSE_MAX 3000
 
@@ -256,6 +257,48 @@ static void bytes_from_outside_are_told_apart(void **state) {
     assert_int_equal(kind_of_copy(b, HLL_DENSE_BYTES), HLL_FOREIGN);
 }
 
+/* Opcodes of all kinds, whole and cut off, for as many registers as there are or nearly so. */
+static void both_ways_of_checking_runs_agree(void **state) {
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 33);
+    unsigned sound = 0;
+    for (int round = 0; round < 60000; round++) {
+        unsigned char b[600];
+        uint32_t left = HLL_REGISTERS, n = 0, longest = (uint32_t)1 << (6 + rng_below(&rng, 9));
+        while (left != 0 && n < sizeof b - 4) {
+            uint32_t length = 1 + (uint32_t)rng_below(&rng, longest);
+            length = length < left ? length : left;
+            if (rng_below(&rng, 3) == 0 && length > 0) {
+                length = length < 4 ? length : 4;
+                b[n++] = (unsigned char)(0x80 | rng_below(&rng, 32) << 2 | (length - 1));
+            } else if (length <= 64 && rng_below(&rng, 4) != 0) {
+                b[n++] = (unsigned char)(length - 1);
+            } else {
+                b[n++] = (unsigned char)(0x40 | (length - 1) >> 8);
+                b[n++] = (unsigned char)(length - 1);
+            }
+            left -= length;
+        }
+        if (left != 0) { /* the rest in one */
+            b[n++] = (unsigned char)(0x40 | (left - 1) >> 8);
+            b[n++] = (unsigned char)(left - 1);
+        }
+        if (round % 2 == 1)
+            b[rng_below(&rng, n)] ^= (unsigned char)(1u << rng_below(&rng, 8));
+        if (round % 8 == 3)
+            n -= (uint32_t)rng_below(&rng, 2);
+        unsigned char *copy = malloc(n);
+        memcpy(copy, b, n);
+        bool ok = hll_runs_are_sound(copy, n);
+        assert_int_equal(ok, hll_runs_are_sound_portable(copy, n));
+        assert_true(ok || round % 2 == 1);
+        sound += ok;
+        free(copy);
+    }
+    assert_in_range(sound, 30000, 59000);
+}
+
 /* Whatever passes for sound can be used. */
 static void damaged_objects_do_no_harm(void **state) {
     (void)state;
@@ -308,6 +351,7 @@ int main(void) {
         cmocka_unit_test(a_high_rank_or_the_limit_makes_it_dense),
         cmocka_unit_test(all_ways_of_unpacking_agree),
         cmocka_unit_test(bytes_from_outside_are_told_apart),
+        cmocka_unit_test(both_ways_of_checking_runs_agree),
         cmocka_unit_test(damaged_objects_do_no_harm),
         cmocka_unit_test(the_longest_sound_object_has_room_to_change),
     };
