@@ -9,7 +9,8 @@ FUZZERS = \
 	tests/fuzz/fuzz_lzf \
 	tests/fuzz/fuzz_rdb \
 	tests/fuzz/fuzz_restore \
-	tests/fuzz/fuzz_resp
+	tests/fuzz/fuzz_resp \
+	tests/fuzz/fuzz_stream
 tests_fuzz_fuzz_config_LDADD = $(FUZZ_MAIN) $(ENGINE_LIBS)
 tests_fuzz_fuzz_aof_LDADD = $(FUZZ_MAIN) $(SUPPORT_LIBS) $(AOF_LIBS)
 tests_fuzz_fuzz_glob_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
@@ -19,6 +20,7 @@ tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 tests_fuzz_fuzz_resp_LDADD = $(FUZZ_MAIN) $(PROTO_LIBS)
+tests_fuzz_fuzz_stream_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
 
 check_PROGRAMS += $(FUZZERS)
 EXTRA_DIST += tests/fuzz/corpus tests/long/50-fuzz
