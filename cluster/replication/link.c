@@ -35,6 +35,7 @@ static void close_conn(struct replication *r) {
     struct link *l = &r->link;
     if (l->state == LINK_STREAM) {
         link_end_stream(r);
+        engine_set_primary_link(r->engine, NULL, NULL, NULL, NULL);
         l->down_us = clock_mono_us();
     }
     link_drop_snapshot(r);
@@ -368,6 +369,11 @@ void link_before_sleep(struct replication *r) {
         l->load_due = false;
         link_load_snapshot(r);
         work_off(r);
+    }
+    if (l->kill_due) {
+        l->kill_due = false;
+        if (l->state == LINK_STREAM)
+            link_close(r, "the connection was killed");
     }
     if (l->state == LINK_STREAM && l->acked_us == 0)
         link_send_ack(r);
