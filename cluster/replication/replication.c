@@ -76,6 +76,7 @@ static int64_t cron(struct loop *loop, uint64_t id, void *arg) {
         link_cron(r);
         replicas_cron(r);
     }
+    link_retry(r);
     full_sync_cron(r);
     return CRON_MS;
 }

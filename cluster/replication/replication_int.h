@@ -159,7 +159,8 @@ void full_sync_written(struct replica *p, size_t n);
 void link_start(struct replication *r); /* towards options.primary_*, at once */
 void link_close(struct replication *r, const char *reason);
 void link_off(struct replication *r);
-void link_cron(struct replication *r);
+void link_retry(struct replication *r); /* when it is time to */
+void link_cron(struct replication *r);  /* once a second */
 void link_before_sleep(struct replication *r);
 void link_send(struct replication *r, const struct slice *argv, int argc);
 void link_send_ack(struct replication *r);
