@@ -88,6 +88,7 @@ static void source_closed(void *ctx) {
         r->no_replicas_since_us = clock_mono_us();
         engine_set_replicated(r->engine, false);
     }
+    role_update_guard(r);
 }
 
 const struct client_source replica_source = {
@@ -143,6 +144,15 @@ size_t replicas_attached(const struct replication *r) {
     for (size_t i = 0; i < r->replica_count; i++)
         n += replica_is_attached(r->replicas[i]);
     return n;
+}
+
+bool replicas_older(const struct replication *r, unsigned version) {
+    bool older = false;
+    for (size_t i = 0; i < r->replica_count && !older; i++) {
+        const struct replica *p = r->replicas[i];
+        older = replica_is_attached(p) && !(p->capa & REPLICA_CAPA_HOLDFAST) && p->version < version;
+    }
+    return older;
 }
 
 size_t replicas_good(const struct replication *r) {
@@ -320,6 +330,7 @@ static void become_replica(struct replica *p) {
         log_debug("TCP_NODELAY of a replica could not be set");
     p->waits_since_us = p->acked_us = clock_mono_us();
     engine_set_replicated(p->r->engine, true);
+    role_update_guard(p->r);
 }
 
 static bool try_continue(struct call *c, struct replica *p) {

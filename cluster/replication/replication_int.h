@@ -140,6 +140,8 @@ void replica_online(struct replica *p);
 void replicas_disconnect(struct replication *r, const char *reason);
 bool replica_is_attached(const struct replica *p); /* past PSYNC or SYNC, and not leaving */
 size_t replicas_attached(const struct replication *r);
+/* Whether one is attached that is neither ours nor at least of this version of Redis (0x070400). */
+bool replicas_older(const struct replication *r, unsigned version);
 size_t replicas_good(const struct replication *r); /* online, with a lag of at most min-replicas-max-lag */
 void replicas_cron(struct replication *r);
 void primary_psync(struct call *c, bool old);
