@@ -214,11 +214,14 @@ void link_load_snapshot(struct replication *r) {
     const struct changelog_history *h = changelog_history(r->log);
     struct wire w = {.r = r};
     bool wire = l->path[0] == '\0';
+    char path[sizeof l->path];
+    memcpy(path, l->path, sizeof path);
+    l->path[0] = '\0'; /* the file is whole: the end of the connection does not take it away any more */
     bool known = l->handshake.id[0] != '\0';
     char id[CHANGELOG_ID_CHARS + 1];
     memcpy(id, l->handshake.id, sizeof id);
     struct replication_adoption a = {
-        .path = wire ? NULL : l->path,
+        .path = wire ? NULL : path,
         .source = wire ? read_wire : NULL,
         .source_arg = &w,
         .bytes = l->transfer.total_bytes,
@@ -235,6 +238,8 @@ void link_load_snapshot(struct replication *r) {
     log_notice("MASTER <-> REPLICA sync: Loading DB in memory");
     enum replication_adopted got = r->parts.adopt(r->parts.ctx, &a, &db, &error);
     if (got != REPLICATION_ADOPTED) {
+        if (!wire)
+            r->parts.fs->unlink(r->parts.fs->ctx, path);
         log_warning("Failed trying to load the MASTER synchronization DB %s: %.*s", wire ? "from socket" : "from disk",
                     (int)error.len, error.data != NULL ? error.data : "");
         if (got == REPLICATION_ADOPT_LOST)
@@ -249,8 +254,6 @@ void link_load_snapshot(struct replication *r) {
             link_close(r, w.error != 0 ? strerror(-w.error) : "the snapshot of the primary could not be loaded");
         return;
     }
-    if (!wire)
-        l->path[0] = '\0'; /* it has become the node's own snapshot */
     log_notice("MASTER <-> REPLICA sync: Finished with success");
     l->history_known = known;
     link_begin_stream(r, db >= 0 ? db : 0);

@@ -69,8 +69,9 @@ struct replication_parts {
     /* Replaces the data set, the change log's offset and history, and starts a new base and increment where the AOF is
      * configured. *ret_db: the database that the stream stands in, -1 when the snapshot does not say. */
     enum replication_adopted (*adopt)(void *ctx, const struct replication_adoption *a, int *ret_db, struct buf *error);
-    /* Begins to log again where the AOF is configured and a failed adoption left it off. */
-    void (*resume_log)(void *ctx);
+    /* This node is a primary from now on: begins to log again where the AOF is configured and a failed adoption left it
+     * off. rewrite: the AOF holds commands of the old primary that failed here, and is to be written anew. */
+    void (*resume_log)(void *ctx, bool rewrite);
     /* The port that clients reach this node at. */
     int (*port)(void *ctx);
 };
@@ -101,7 +102,7 @@ bool replication_is_replica(const struct replication *r);
 size_t replication_acked(const struct replication *r, uint64_t offset, bool durable);
 /* Asks all replicas for an acknowledgement, in this cycle. */
 void replication_ask_acks(struct replication *r);
-/* Replicas that are online and have not acknowledged the log's end. */
-size_t replication_lagging(const struct replication *r);
+/* Replicas that are online and have not acknowledged the offset. */
+size_t replication_lagging(const struct replication *r, uint64_t offset);
 
 #endif

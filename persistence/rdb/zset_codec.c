@@ -150,10 +150,10 @@ static int load_pieces(struct rdb_reader *r, bool text, const struct rdb_load_co
 
 /* ---- packed values ---- */
 
-/* Hashes of the members of a payload that stays packed, to see those that come twice; what has more is looked up in a
- * table. */
-#define SEEN_SLOTS 1024
-#define SEEN_MAX (SEEN_SLOTS / 2)
+/* Hashes of the members of a payload that stays packed, to see those that come twice: twice as many slots as the
+ * payload says that it has members. Those beyond that, and beyond the most, are looked up in a table. */
+#define SEEN_SLOTS_MIN 16
+#define SEEN_SLOTS_MAX 1024
 
 struct packed {
     struct listpack *lp;     /* being made of a ziplist; NULL for a listpack */
@@ -162,15 +162,16 @@ struct packed {
     char digits[2][24];      /* of the members at hand: this one and the last one */
     struct slice last;       /* the bytes of the last member */
     double last_score;
-    uint64_t seen[SEEN_SLOTS];
+    size_t slots; /* of seen, a power of 2 */
+    uint64_t *seen;
 };
 
 /* True where the hash was there. Two different members of one 64-bit hash would be taken for one: that harms only who
  * made the payload so. */
 static bool seen_before(struct packed *k, struct slice bytes) {
     uint64_t h = hash_xxh3(bytes.p, bytes.n) | 1;
-    size_t i = h >> 32 & (SEEN_SLOTS - 1);
-    for (; k->seen[i] != 0; i = (i + 1) & (SEEN_SLOTS - 1))
+    size_t i = h >> 32 & (k->slots - 1);
+    for (; k->seen[i] != 0; i = (i + 1) & (k->slots - 1))
         if (k->seen[i] == h)
             return true;
     k->seen[i] = h;
@@ -185,7 +186,7 @@ static const char *check_pair(struct packed *k, double score) {
         return "the members of a sorted set are not in order";
     k->last = bytes;
     k->last_score = score;
-    return at < SEEN_MAX && seen_before(k, bytes) ? "a sorted set holds a member twice" : NULL;
+    return at < k->slots / 2 && seen_before(k, bytes) ? "a sorted set holds a member twice" : NULL;
 }
 
 static const char *take_element(void *arg, const struct packed_item *item) {
@@ -205,14 +206,15 @@ static const char *take_element(void *arg, const struct packed_item *item) {
     return why;
 }
 
-/* The value of a listpack that was checked but for members that come twice behind the first SEEN_MAX. The listpack is
+/* The value of a listpack that was checked but for members that come twice behind the first `seen`. The listpack is
  * taken over. NULL, or what is wrong. */
-static const char *finish_packed(struct listpack *lp, const struct rdb_load_context *with, struct value *ret_value) {
+static const char *finish_packed(struct listpack *lp, size_t seen, const struct rdb_load_context *with,
+                                 struct value *ret_value) {
     size_t n = listpack_count(lp) / 2;
     struct collection z = {.rules = with->rules, .encoding = VALUE_ENC_LISTPACK, .object = lp};
     bool fits = with->rules->limits.zset_max_listpack_entries >= 0 &&
                 n <= (uint64_t)with->rules->limits.zset_max_listpack_entries;
-    if (!fits || n > SEEN_MAX) {
+    if (!fits || n > seen) {
         struct zset *large = small_zset_enlarge(lp, with->rules->policy);
         if (!fits || large == NULL)
             listpack_destroy(lp);
@@ -236,6 +238,15 @@ static const char *check_packed(struct slice b, bool ziplist, struct packed *k) 
     return why == NULL && count % 2 != 0 ? "a packed payload ends in the middle of an element" : why;
 }
 
+/* The number of elements stands in both headers; any answer will do. */
+static size_t seen_slots(struct slice b, bool ziplist) {
+    size_t at = ziplist ? 8 : 4, slots = SEEN_SLOTS_MIN;
+    unsigned elements = b.n >= at + 2 ? load_le16(b.p + at) : 0;
+    while (slots < elements && slots < SEEN_SLOTS_MAX)
+        slots *= 2;
+    return slots;
+}
+
 static int load_packed(struct rdb_reader *r, bool ziplist, const struct rdb_load_context *with,
                        struct value *ret_value) {
     char digits[24];
@@ -243,7 +254,9 @@ static int load_packed(struct rdb_reader *r, bool ziplist, const struct rdb_load
     uint64_t at = rdb_reader_offset(r);
     if (rdb_read_bytes(r, digits, &b) != 0)
         return -1;
-    struct packed k = {.lp = ziplist ? listpack_create(b.n) : NULL};
+    uint64_t seen[SEEN_SLOTS_MAX];
+    struct packed k = {.lp = ziplist ? listpack_create(b.n) : NULL, .slots = seen_slots(b, ziplist), .seen = seen};
+    memset(seen, 0, k.slots * sizeof seen[0]);
     const char *why = check_packed(b, ziplist, &k);
     if (why == NULL && k.n != 0) {
         struct listpack *lp = ziplist ? k.lp : listpack_try_load(b);
@@ -252,7 +265,7 @@ static int load_packed(struct rdb_reader *r, bool ziplist, const struct rdb_load
             return rdb_reader_fail(r, RDB_ERR_MEMORY, "no memory for a sorted set");
         if (ziplist)
             listpack_shrink(&lp);
-        why = finish_packed(lp, with, ret_value);
+        why = finish_packed(lp, k.slots / 2, with, ret_value);
     }
     if (k.lp != NULL)
         listpack_destroy(k.lp);

@@ -26,6 +26,9 @@ void hll_commands_register(struct command_table *t);
 /* ---- hashes ---- */
 void hash_commands_register(struct command_table *t);
 
+/* ---- places: GEOADD … GEOSEARCHSTORE ---- */
+void geo_commands_register(struct command_table *t);
+
 /* ---- publish and subscribe: SUBSCRIBE … SPUBLISH, PUBSUB ---- */
 void pubsub_commands_register(struct command_table *t);
 

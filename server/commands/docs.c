@@ -111,6 +111,38 @@ static const struct command_doc docs[] = {
     {"expiretime", "Returns the deadline as a Unix time in seconds.", "O(1)", "EXPIRETIME key", NULL},
     {"flushall", "Empties all databases.", "O(N)", "FLUSHALL [ASYNC | SYNC]", NULL},
     {"flushdb", "Empties the database.", "O(N)", "FLUSHDB [ASYNC | SYNC]", NULL},
+    {"geoadd", "Puts places into a sorted set.", "O(log(N))",
+     "GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member ...]", NULL},
+    {"geodist", "Returns the distance between two places.", "O(1)", "GEODIST key member1 member2 [m | km | ft | mi]",
+     NULL},
+    {"geohash", "Returns places as geohash texts.", "O(1)", "GEOHASH key [member [member ...]]", NULL},
+    {"geopos", "Returns the coordinates of places.", "O(1)", "GEOPOS key [member [member ...]]", NULL},
+    {"georadius", "Finds the places in a circle, and may store them.", "O(N+log(M))",
+     "GEORADIUS key longitude latitude radius <m | km | ft | mi> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] "
+     "[ASC | DESC] [STORE key | STOREDIST key]",
+     "6.2.0"},
+    {"georadius_ro", "Finds the places in a circle.", "O(N+log(M))",
+     "GEORADIUS_RO key longitude latitude radius <m | km | ft | mi> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count "
+     "[ANY]] [ASC | DESC]",
+     "6.2.0"},
+    {"georadiusbymember", "Finds the places around one of them, and may store them.", "O(N+log(M))",
+     "GEORADIUSBYMEMBER key member radius <m | km | ft | mi> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] "
+     "[ASC | DESC] [STORE key | STOREDIST key]",
+     "6.2.0"},
+    {"georadiusbymember_ro", "Finds the places around one of them.", "O(N+log(M))",
+     "GEORADIUSBYMEMBER_RO key member radius <m | km | ft | mi> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] "
+     "[ASC | DESC]",
+     "6.2.0"},
+    {"geosearch", "Finds the places in a circle, a rectangle or a polygon.", "O(N+log(M))",
+     "GEOSEARCH key <FROMMEMBER member | FROMLONLAT longitude latitude> <BYRADIUS radius <m | km | ft | mi> | BYBOX "
+     "width height <m | km | ft | mi>> | BYPOLYGON num-vertices longitude latitude [longitude latitude ...] [ASC | "
+     "DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
+     NULL},
+    {"geosearchstore", "Stores the places in a circle, a rectangle or a polygon.", "O(N+log(M))",
+     "GEOSEARCHSTORE destination source <FROMMEMBER member | FROMLONLAT longitude latitude> <BYRADIUS radius <m | km | "
+     "ft | mi> | BYBOX width height <m | km | ft | mi>> | BYPOLYGON num-vertices longitude latitude [longitude "
+     "latitude ...] [ASC | DESC] [COUNT count [ANY]] [STOREDIST]",
+     NULL},
     {"get", "Returns a string.", "O(1)", "GET key", NULL},
     {"getbit", "Returns one bit of a string.", "O(1)", "GETBIT key offset", NULL},
     {"getdel", "Returns a string and removes its key.", "O(1)", "GETDEL key", NULL},

@@ -13,6 +13,7 @@
 #include "server/engine/call.h"
 
 #define ERROR_FOREIGN "WRONGTYPE Key is not a valid HyperLogLog string value."
+#define ERROR_MEMORY "ERR not enough memory for a string of this size"
 #define ERROR_CORRUPT "INVALIDOBJ Corrupted HLL object detected"
 
 /* ---- finding and storing ---- */
@@ -25,8 +26,8 @@ struct found {
     char scratch[24];
 };
 
-/* False where an error was replied. */
-static bool look_at(struct call *c, struct entry *e, struct found *f) {
+/* False where an error was replied: for a corrupt one nothing is, yet. */
+static bool tell_kind(struct call *c, struct entry *e, struct found *f) {
     f->e = e;
     if (e == NULL)
         return true;
@@ -38,9 +39,20 @@ static bool look_at(struct call *c, struct entry *e, struct found *f) {
     f->kind = hll_kind_of(f->object);
     if (f->kind == HLL_FOREIGN)
         call_error(c, ERROR_FOREIGN);
-    else if (f->kind == HLL_CORRUPT)
-        call_error(c, ERROR_CORRUPT);
-    return f->kind == HLL_DENSE || f->kind == HLL_SPARSE;
+    return f->kind != HLL_FOREIGN;
+}
+
+/* False with an error replied. */
+static bool is_sound(struct call *c, const struct found *f) {
+    if (f->e == NULL || f->kind != HLL_CORRUPT)
+        return true;
+    call_error(c, ERROR_CORRUPT);
+    return false;
+}
+
+/* False where an error was replied. */
+static bool look_at(struct call *c, struct entry *e, struct found *f) {
+    return tell_kind(c, e, f) && is_sound(c, f);
 }
 
 static size_t sparse_max(const struct call *c) {
@@ -53,8 +65,26 @@ static unsigned char *writable(struct call *c, const struct keyref *key, struct 
     char *bytes;
     if (keyspace_string_writable(c->ks, c->db, key, &e, n, &bytes) == 0)
         return (unsigned char *)bytes;
-    call_error(c, "ERR not enough memory for a string of this size");
+    call_error(c, ERROR_MEMORY);
     return NULL;
+}
+
+/* A value that may be changed is raw from then on, as if it were: that shows in OBJECT ENCODING. False with an error
+ * replied. */
+static bool make_raw(struct call *c, const struct keyref *key, struct found *f) {
+    if (f->e == NULL || entry_encoding(f->e) == VALUE_ENC_RAW)
+        return true;
+    char *bytes;
+    if (keyspace_string_writable(c->ks, c->db, key, &f->e, f->object.n, &bytes) != 0) {
+        call_error(c, ERROR_MEMORY);
+        return false;
+    }
+    f->object.p = bytes;
+    return true;
+}
+
+static bool look_at_raw(struct call *c, const struct keyref *key, struct entry *e, struct found *f) {
+    return look_at(c, e, f) && make_raw(c, key, f);
 }
 
 /* Puts an object in the place of the value of e, or under a new key. False with an error replied. */
@@ -116,7 +146,7 @@ static void pfadd_run(struct call *c) {
     struct keyref key = call_key(c, 1);
     struct found f;
     bool raised;
-    if (!look_at(c, call_find_write(c, &key), &f))
+    if (!look_at_raw(c, &key, call_find_write(c, &key), &f))
         return;
     if (f.e != NULL && f.kind == HLL_DENSE ? !add_to_dense(c, &key, &f, &raised) : !add_to_sparse(c, &key, &f, &raised))
         return;
@@ -131,7 +161,7 @@ static void count_one(struct call *c) {
     struct keyref key = call_key(c, 1);
     struct found f;
     uint64_t count;
-    if (!look_at(c, call_find_read(c, &key), &f))
+    if (!look_at_raw(c, &key, call_find_read(c, &key), &f))
         return;
     if (f.e == NULL) {
         resp_int(c->w, 0);
@@ -255,17 +285,18 @@ static void pfdebug_run(struct call *c) {
         call_error(c, "ERR The specified key does not exist");
         return;
     }
-    if (!look_at(c, e, &f))
+    if (!tell_kind(c, e, &f) || !make_raw(c, &key, &f))
         return;
-    if (slice_is(c->argv[1], "getreg"))
+    if (slice_is(c->argv[1], "encoding"))
+        resp_simple(c->w, f.kind == HLL_DENSE ? "dense" : "sparse");
+    else if (!slice_is(c->argv[1], "getreg") && !slice_is(c->argv[1], "decode") && !slice_is(c->argv[1], "todense"))
+        call_errorf(c, "ERR Unknown PFDEBUG subcommand '%.*s'", (int)c->argv[1].n, c->argv[1].p);
+    else if (!is_sound(c, &f))
+        return;
+    else if (slice_is(c->argv[1], "getreg"))
         debug_registers(c, &key, &f);
     else if (slice_is(c->argv[1], "decode"))
         debug_decode(c, &f);
-    else if (slice_is(c->argv[1], "encoding"))
-        resp_simple(c->w, f.kind == HLL_DENSE ? "dense" : "sparse");
-    else if (!slice_is(c->argv[1], "todense"))
-        call_errorf(c, "ERR Unknown PFDEBUG subcommand '%.*s'", (int)(c->argv[1].n < 1024 ? c->argv[1].n : 1024),
-                    c->argv[1].p);
     else if (f.kind == HLL_DENSE || make_dense(c, &key, &f, &h))
         resp_int(c->w, f.kind == HLL_SPARSE);
 }

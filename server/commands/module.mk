@@ -19,6 +19,10 @@ server_commands_libcommands_a_SOURCES = \
 	server/commands/hash_scan.c \
 	server/commands/hash_set.c \
 	server/commands/hll_cmd.c \
+	server/commands/geo_cmd.c \
+	server/commands/geo_int.h \
+	server/commands/geo_search.c \
+	server/commands/geohash.c server/commands/geohash.h \
 	server/commands/info_cmd.c \
 	server/commands/keys_cmd.c \
 	server/commands/keys_db.c \
@@ -92,6 +96,7 @@ server_commands_libcommands_a_SOURCES = \
 if HAVE_CMOCKA
 commands_unit_tests = \
 	tests/unit/commands/test_bits \
+	tests/unit/commands/test_geohash \
 	tests/unit/commands/test_lcs \
 	tests/unit/commands/test_range \
 	tests/unit/commands/test_set_options \
@@ -100,6 +105,8 @@ check_PROGRAMS += $(commands_unit_tests)
 TESTS += $(commands_unit_tests)
 tests_unit_commands_test_bits_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_bits_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
+tests_unit_commands_test_geohash_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_commands_test_geohash_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_lcs_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_commands_test_lcs_LDADD = $(COMMANDS_LIBS) $(CMOCKA_LIBS)
 tests_unit_commands_test_range_CPPFLAGS = $(UNIT_CPPFLAGS)

@@ -39,8 +39,11 @@ struct persist_parts {
     void (*progress)(void *ctx, enum persist_activity what, double percent);
     /* First thing in a child: close listeners. */
     void (*in_child)(void *ctx);
-    /* SHUTDOWN: 0 when the process is going to end, -1 when it refused (reasons are in the log). */
+    /* SHUTDOWN: 0 when the process is going to end, -1 when it refused (reasons are in the log), 1 when it waits for
+     * replicas first. */
     int (*shutdown)(void *ctx, unsigned flags);
+    /* Whether it still waits. */
+    bool (*shutdown_waits)(void *ctx);
     /* SHUTDOWN ABORT: 0, or -1 when none was in progress. */
     int (*shutdown_abort)(void *ctx);
     /* Replicas that have acknowledged an offset (durable: that have it on disk); asking them to; whether this node is one.

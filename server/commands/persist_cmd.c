@@ -216,6 +216,21 @@ static void cmd_waitaof(struct call *c) {
 
 /* ---- SHUTDOWN ---- */
 
+/* Nobody reads the answer of a server that ends. */
+static bool shutdown_is_over(struct client *cl, void *state) {
+    const struct persist *p = state;
+    (void)cl;
+    return !p->parts.shutdown_waits(p->parts.ctx);
+}
+
+static void shutdown_reply(struct client *cl, void *state, bool timed_out) {
+    (void)state, (void)timed_out;
+    resp_error(&cl->w, SLICE_LIT("ERR Errors trying to SHUTDOWN. Check logs."));
+}
+
+static const struct client_block_ops shutdown_ops = {
+    .name = "shutdown", .ready = shutdown_is_over, .reply = shutdown_reply};
+
 static void cmd_shutdown(struct call *c) {
     struct persist *p = call_context(c);
     unsigned flags = 0;
@@ -248,10 +263,13 @@ static void cmd_shutdown(struct call *c) {
             call_error(c, "ERR No shutdown in progress.");
         return;
     }
-    if (p->parts.shutdown(p->parts.ctx, flags) != 0)
+    int rc = p->parts.shutdown(p->parts.ctx, flags | (call_must_not_block(c) ? PERSIST_SHUTDOWN_NOW : 0u));
+    if (rc < 0)
         call_error(c, "ERR Errors trying to SHUTDOWN. Check logs.");
-    else
+    else if (rc == 0)
         client_close_asap(c->client);
+    else
+        call_block(c, &shutdown_ops, p, 0);
 }
 
 static const struct command rows[] = {

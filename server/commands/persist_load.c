@@ -63,7 +63,8 @@ void persist_load_options(struct persist *p, struct rdb_load_options *o) {
     o->function_arg = p;
 }
 
-/* At the start: the log goes on where the snapshot stands, under a new id, because what was written behind it is lost. */
+/* At the start: the log goes on where the snapshot stands, under a new id, because what was written behind it is lost.
+ */
 static void take_position(struct persist *p, const struct rdb_load_result *r) {
     struct changelog_history h = *changelog_history(p->log);
     if (p->started || r->repl_id[0] == '\0' || r->repl_offset < 0)
@@ -107,7 +108,15 @@ static int load_base(void *ctx, const char *path, int64_t *ret_rest_offset, stru
 
 static int apply(void *ctx, int argc, const struct slice *argv, struct buf *error) {
     struct persist *p = ctx;
-    return engine_apply(p->replayer, argv, argc, error);
+    if (engine_apply(p->replayer, argv, argc, error) == 0)
+        return 0;
+    if (p->parts.is_replica == NULL || !p->parts.is_replica(p->parts.ctx))
+        return -1;
+    /* The log of a replica has what its primary sent, as it came: what failed then fails now. */
+    log_warning("A command that the AOF took over from the primary failed, as it may have before: %.*s",
+                (int)error->len, error->data);
+    buf_clear(error);
+    return 0;
 }
 
 static void discard_group(void *ctx) {
@@ -227,8 +236,10 @@ int persist_load(struct persist *p, struct buf *error) {
 int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct buf *error) {
     if (save && persist_save(p, error) != 0)
         return -1;
-    if (flush && !merge)
+    if (flush && !merge) {
+        engine_data_dropped(p->engine);
         keyspace_flush(p->ks, -1, false);
+    }
     persist_begin_loading(p, (uint64_t)file_size(p, p->options.dbfilename), false);
     p->load_replaces = merge;
     int rc = persist_load_rdb(p, p->options.dbfilename, false, NULL, error);
@@ -240,6 +251,7 @@ int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct 
 int persist_reload_aof(struct persist *p, struct buf *error) {
     if (aof_is_on(p->aof))
         aof_before_sleep(p->aof); /* what is appended must be in the file */
+    engine_data_dropped(p->engine);
     keyspace_flush(p->ks, -1, false);
     struct loader_result loaded;
     persist_begin_loading(p, 0, false);

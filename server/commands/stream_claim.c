@@ -243,8 +243,20 @@ static void xautoclaim_run(struct call *c) {
     struct claim k = {.c = c, .key = call_key(c, 1), .propagates = call_propagates(c)};
     struct stream_id start;
     int64_t count;
-    if (!parse_auto(c, &o, &start, &count) || !stream_find_group(c, &k.s, &k.g))
+    const struct entry *e =
+        call_find_read(c, &k.key); /* first: events of misses tell of it whatever the arguments are */
+    if (!parse_auto(c, &o, &start, &count))
         return;
+    if (e != NULL && entry_type(e) != VALUE_STREAM) {
+        call_error_wrong_type(c);
+        return;
+    }
+    k.s = e != NULL ? entry_object(e) : NULL;
+    k.g = k.s != NULL ? stream_group_find(k.s, c->argv[2]) : NULL;
+    if (k.g == NULL) {
+        stream_error_no_group(c, c->argv[1], c->argv[2]);
+        return;
+    }
     call_propagate_nothing(c); /* its effects only */
     k.consumer = stream_consumer_obtain(c, &k.key, k.g, c->argv[3]);
     k.consumer->seen_ms = call_now_ms(c);

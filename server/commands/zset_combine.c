@@ -228,13 +228,13 @@ static size_t largest(const struct request *q) {
     return most;
 }
 
-static void combine(struct work *k) {
+static void combine(struct work *k, const struct table_policy *policy) {
     const struct request *q = k->q;
     if (q->operation != DIFF)
         qsort(q->inputs, (size_t)q->n, sizeof *q->inputs, compare_inputs);
     /* Of an intersection or difference little may be left: their tables grow as they go. */
     if (!q->count_only)
-        k->result = zset_build_begin(q->inputs[0].col.rules->policy, q->operation == UNION ? largest(q) : 0);
+        k->result = zset_build_begin(policy, q->operation == UNION ? largest(q) : 0);
     for (int i = 0; i < (q->operation == UNION ? q->n : 1); i++) {
         k->in = &q->inputs[i];
         (void)input_each(k->in, q->operation == UNION ? unite : q->operation == INTER ? intersect : subtract, k);
@@ -248,14 +248,13 @@ static void combine(struct work *k) {
 static void answer(struct call *c, struct request *q) {
     static const char *const events[] = {[UNION] = "zunionstore", [INTER] = "zinterstore", [DIFF] = "zdiffstore"};
     struct work k = {.q = q};
-    for (int i = 0; i < q->n; i++)
-        q->inputs[i].col.rules = keyspace_rules(c->ks);
-    combine(&k);
+    const struct collection_rules *rules = keyspace_rules(c->ks);
+    combine(&k, rules->policy);
     if (q->count_only) {
         resp_int(c->w, (int64_t)k.count);
         return;
     }
-    struct collection z = {.rules = keyspace_rules(c->ks), .encoding = VALUE_ENC_SKIPLIST, .object = k.result};
+    struct collection z = {.rules = rules, .encoding = VALUE_ENC_SKIPLIST, .object = k.result};
     if (q->store) {
         struct keyref key = call_key(c, 1);
         sorted_set_settle(&z);

@@ -122,18 +122,20 @@ static void zlexcount_run(struct call *c) {
 
 struct random_reply {
     struct zset_reply out;
-    const struct client *client;
+    const struct outq *client_out;
+    uint64_t most_bytes; /* 0: no limit */
 };
 
-/* Members that are asked for again and again end when the client is given up, as its output limit may have it. */
+/* Members that are asked for again and again end where the client will be closed for what it is owed. */
 static int reply_random(void *arg, const struct packed_item *member, double score) {
     struct random_reply *r = arg;
     zset_reply_member(&r->out, member, score);
-    return (r->client->flags & CLIENT_CLOSE_ASAP) != 0;
+    return r->most_bytes != 0 && r->out.w->q == r->client_out && outq_memory(r->client_out) > r->most_bytes;
 }
 
 static void random_members(struct call *c, const struct collection *z, int64_t wanted, bool scores) {
-    struct random_reply r = {{c->w, zset_shape_for(c, scores)}, c->client};
+    int64_t limit = engine_options(c->engine)->output_limit[client_class(c->client)].hard_bytes;
+    struct random_reply r = {{c->w, zset_shape_for(c, scores)}, &c->client->out, limit > 0 ? (uint64_t)limit : 0};
     struct rng *rng = engine_rng(c->engine);
     size_t members = sorted_set_count(z);
     if (wanted < 0) {

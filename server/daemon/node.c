@@ -46,10 +46,57 @@ static int on_shutdown(void *ctx, unsigned flags) {
     return node_shutdown(ctx, flags);
 }
 
-/* A shutdown is done at once: there is never one in progress that could be given up. */
+static void stop_waiting(struct node *n) {
+    n->shutdown_waits = false;
+    engine_unpause_clients(n->engine);
+}
+
+/* Only one that waits for replicas can be given up. */
 static int on_shutdown_abort(void *ctx) {
-    (void)ctx;
-    return -1;
+    struct node *n = ctx;
+    if (!n->shutdown_waits)
+        return -1;
+    stop_waiting(n);
+    log_notice("Shutdown manually aborted.");
+    return 0;
+}
+
+static bool shutdown_waits(void *ctx) {
+    const struct node *n = ctx;
+    return n->shutdown_waits;
+}
+
+/* Replicas that have all of the log can continue after the restart; who is behind could not, because the new process
+ * keeps nothing of what was before. So writes stop, and those who are behind get a moment. */
+static bool wait_for_replicas(struct node *n, unsigned flags) {
+    uint64_t offset = changelog_sealed(n->log);
+    if (n->shutdown_waits || (flags & PERSIST_SHUTDOWN_NOW) || n->options.shutdown_timeout_s == 0 ||
+        engine_loading(n->engine))
+        return false;
+    size_t behind = replication_lagging(n->replication, offset);
+    if (behind == 0)
+        return false;
+    n->shutdown_waits = true;
+    n->shutdown_flags = flags;
+    n->shutdown_offset = offset;
+    n->shutdown_until_us = clock_mono_us() + n->options.shutdown_timeout_s * 1000000;
+    log_notice(
+        "%zu of the replicas have not acknowledged everything yet: waiting for them for up to %lld seconds before "
+        "the shutdown",
+        behind, (long long)n->options.shutdown_timeout_s);
+    engine_pause_clients(n->engine, INT64_MAX / 1000, false);
+    replication_ask_acks(n->replication);
+    return true;
+}
+
+static void shutdown_when_ready(struct node *n) {
+    size_t behind = replication_lagging(n->replication, n->shutdown_offset);
+    if (behind > 0 && clock_mono_us() < n->shutdown_until_us)
+        return;
+    if (behind > 0)
+        log_warning("%zu replicas are behind at the shutdown: they will need a full synchronization", behind);
+    if (node_shutdown(n, n->shutdown_flags) != 0)
+        log_warning("The shutdown was refused");
 }
 
 static bool child_oom_score(void *ctx, int *ret_adj) {
@@ -78,6 +125,8 @@ static void before_sleep(struct loop *loop, void *arg) {
     replication_before_sleep(n->replication);
     persist_before_sleep(n->persist);
     engine_before_sleep(n->engine);
+    if (n->shutdown_waits)
+        shutdown_when_ready(n);
 }
 
 static int64_t cron(struct loop *loop, uint64_t id, void *arg) {
@@ -107,7 +156,7 @@ static void on_signals(struct loop *loop, void *arg) {
     if (signals & (UINT64_C(1) << SIGTERM | UINT64_C(1) << SIGINT)) {
         bool term = (signals & (UINT64_C(1) << SIGTERM)) != 0;
         log_warning("Received %s scheduling shutdown...", term ? "SIGTERM" : "SIGINT");
-        if (node_shutdown(n, (unsigned)(term ? n->options.shutdown_on_sigterm : n->options.shutdown_on_sigint)) != 0)
+        if (node_shutdown(n, (unsigned)(term ? n->options.shutdown_on_sigterm : n->options.shutdown_on_sigint)) < 0)
             log_warning("%s received but errors trying to shut down the server, check the logs for more information",
                         term ? "SIGTERM" : "SIGINT");
     }
@@ -134,6 +183,7 @@ struct node *node_create(void) {
         .in_child = node_in_child,
         .shutdown = on_shutdown,
         .shutdown_abort = on_shutdown_abort,
+        .shutdown_waits = shutdown_waits,
         .child_oom_score = child_oom_score,
         .replicas_acked = node_replicas_acked,
         .ask_replicas = node_ask_replicas,
@@ -263,6 +313,8 @@ int node_run(struct node *n) {
 int node_shutdown(struct node *n, unsigned flags) {
     if (n->stopping)
         return 0;
+    if (wait_for_replicas(n, flags))
+        return 1;
     n->stopping = true;
     service_stopping();
     service_status("Stopping");
@@ -270,6 +322,8 @@ int node_shutdown(struct node *n, unsigned flags) {
     log_warning("User requested shutdown...");
     if (persist_stop(n->persist, flags) != 0) {
         n->stopping = false;
+        if (n->shutdown_waits)
+            stop_waiting(n);
         node_forget_stop();
         service_status("Ready to accept connections; a shutdown was refused");
         return -1;

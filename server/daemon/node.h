@@ -50,6 +50,10 @@ struct node {
     bool running;  /* the configuration is applied: changes take effect at once */
     bool stopping; /* the loop is about to end */
     bool supervised;
+    bool shutdown_waits; /* for replicas, up to shutdown-timeout */
+    unsigned shutdown_flags;
+    uint64_t shutdown_offset; /* that replicas are to have */
+    int64_t shutdown_until_us;
     int exit_code;
     bool sighup;
     int64_t next_watchdog_us, next_status_us;
@@ -67,7 +71,7 @@ void node_destroy(struct node *n);
 /* After settings_load(): builds what the options shape, opens listeners, loads, runs until the end. Returns the exit
  * status. */
 int node_run(struct node *n);
-/* 0 when the process is going to end. */
+/* 0 when the process is going to end, 1 when it waits for replicas first, -1 when it refused. */
 int node_shutdown(struct node *n, unsigned flags);
 
 /* ---- node_settings.c ---- */

@@ -78,6 +78,7 @@ void node_register_commands(struct node *n) {
     bitmap_commands_register(t);
     hash_commands_register(t);
     pubsub_commands_register(t);
+    geo_commands_register(t);
     set_commands_register(t);
     hll_commands_register(t);
     list_commands_register(t);

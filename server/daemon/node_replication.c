@@ -2,6 +2,9 @@
 
 #include "server/daemon/node.h"
 
+#include "persistence/aof/aof.h"
+#include "server/base/logging.h"
+
 /* Replication and persistence know nothing of each other: what one needs from the other goes through here. */
 
 static void snapshot_options(void *ctx, struct snapshot_options *ret_options) {
@@ -50,9 +53,11 @@ static enum replication_adopted adopt(void *ctx, const struct replication_adopti
     return REPLICATION_ADOPT_LOST;
 }
 
-static void resume_log(void *ctx) {
+static void resume_log(void *ctx, bool rewrite) {
     struct node *n = ctx;
     persist_resume_aof(n->persist);
+    if (rewrite && aof_rewrite(persist_aof(n->persist)) == AOF_REWRITE_STARTED)
+        log_notice("The AOF holds commands of the former primary that failed here: it is rewritten");
 }
 
 static int port(void *ctx) {

@@ -2,6 +2,8 @@
 
 #include "server/engine/engine_int.h"
 
+#include <string.h>
+
 #include "server/base/assert.h"
 #include "server/base/clock.h"
 
@@ -12,6 +14,9 @@
  * primary says when a key is gone: its own commands meet keys whatever their deadline, clients do not see due ones. */
 
 void engine_set_following(struct engine *e, bool following) {
+    if (following && !e->following)
+        block_release_all(e, "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                             "replica?)");
     e->following = following;
     engine_apply_expiry(e);
 }
@@ -57,6 +62,17 @@ static int fail(struct buf *error, const char *what, struct slice name) {
     return -1;
 }
 
+/* Changes, messages, and what holds a stream together. Everything else a primary has no reason to send. */
+static bool is_replicated(const struct command_entry *cmd) {
+    static const char *const frame[] = {"ping", "select", "multi", "exec", "discard", "replconf"};
+    if (cmd->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE))
+        return true;
+    for (size_t i = 0; i < sizeof frame / sizeof frame[0]; i++)
+        if (strcmp(cmd->full_name, frame[i]) == 0)
+            return true;
+    return false;
+}
+
 int engine_follow(struct client *cl, const struct slice *argv, int argc, struct slice group, struct buf *error) {
     struct engine *e = cl->engine;
     if (group.n > 0) {
@@ -68,6 +84,8 @@ int engine_follow(struct client *cl, const struct slice *argv, int argc, struct 
         return fail(error, "unknown command", argv[0]);
     if (!command_arity_ok(cmd, argc))
         return fail(error, "wrong number of arguments for", argv[0]);
+    if (!is_replicated(cmd))
+        return fail(error, "replication does not carry", argv[0]);
     if ((cl->flags & CLIENT_MULTI) && !engine_runs_in_multi(cmd)) {
         transaction_queue(cl, cmd, argv, argc);
         return 0;
@@ -85,11 +103,30 @@ void engine_follow_discard(struct client *cl) {
 }
 
 void engine_data_replaced(struct engine *e) {
-    if (e->watch_count != 0)
-        transaction_touch_all(e, -1);
+    engine_data_dropped(e);
     inflight_prune(&e->inflight, UINT64_MAX);
     e->recent_count = 0;
     e->recent_lost = false;
     for (size_t i = 0; i < e->client_count; i++)
         e->clients[i]->wait_offset = 0;
+}
+
+void engine_set_primary_link(struct engine *e, struct client *cl, struct conn *conn, void (*kill)(void *ctx),
+                             void *ctx) {
+    e->primary.client = cl;
+    e->primary.conn = conn;
+    e->primary.kill = kill;
+    e->primary.ctx = ctx;
+}
+
+void engine_drop_blocked(struct engine *e) {
+    for (size_t i = 0; i < e->client_count; i++) {
+        struct client *cl = e->clients[i];
+        if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL || (cl->flags & CLIENT_CLOSE_ASAP))
+            continue;
+        engine_reply_error(cl, "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                               "replica?)");
+        block_resume(cl);
+        client_close_after_reply(cl);
+    }
 }

@@ -517,7 +517,29 @@ static bool triples_are_ordered(const struct listpack *lp) {
     return true;
 }
 
+/* The pairs of triples of which none has a deadline. */
+static struct collection pairs_of(const struct collection_rules *rules, struct listpack *triples_take) {
+    struct listpack *lp = listpack_create(listpack_bytes(triples_take));
+    for (uint32_t at = listpack_first(triples_take); at != 0; at = next_triple(triples_take, at)) {
+        const struct packed_item pair[2] = {listpack_get(triples_take, at),
+                                            listpack_get(triples_take, listpack_next(triples_take, at))};
+        int failed = listpack_append_all(&lp, pair, 2);
+        HF_ASSERT(failed == 0); /* there were three where there are two now */
+    }
+    listpack_destroy(triples_take);
+    return hash_from_listpack_take(rules, lp);
+}
+
+static bool any_deadline(const struct listpack *lp) {
+    for (uint32_t at = listpack_first(lp); at != 0; at = next_triple(lp, at))
+        if (triple_deadline(lp, at) != FIELD_NO_DEADLINE)
+            return true;
+    return false;
+}
+
 struct collection hash_from_triples_take(const struct collection_rules *rules, struct listpack *lp) {
+    if (!any_deadline(lp))
+        return pairs_of(rules, lp);
     struct small_timed *s = mem_alloc(sizeof *s);
     *s = (struct small_timed){.lp = lp};
     struct collection h = {.rules = rules, .encoding = VALUE_ENC_LISTPACK_EX, .object = s};

@@ -86,7 +86,7 @@ void hash_expect(struct collection *h, size_t more);
 /* Takes over a sound listpack of field, value, … in which no field is twice. It becomes large where it has more fields
  * than the rules allow; the length of its strings is not looked at. */
 struct collection hash_from_listpack_take(const struct collection_rules *rules, struct listpack *lp);
-/* The same for field, value, deadline (0: none), …, in any order. */
+/* The same for field, value, deadline (0: none), …, in any order; plain pairs where none has a deadline. */
 struct collection hash_from_triples_take(const struct collection_rules *rules, struct listpack *lp);
 /* The listpack of a small hash: pairs, or (VALUE_ENC_LISTPACK_EX) triples with the earliest deadline first and those
  * without last. NULL where it is large. */

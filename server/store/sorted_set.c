@@ -133,11 +133,6 @@ void sorted_set_remove_ranks(struct collection *z, size_t rank, size_t n) {
     }
 }
 
-void sorted_set_prefetch(const struct collection *z, struct slice member) {
-    if (!is_small(z))
-        zset_prefetch(z->object, member);
-}
-
 /* ---- ranges ---- */
 
 size_t sorted_set_rank_of_score(const struct collection *z, double score, bool or_equal) {

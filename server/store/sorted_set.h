@@ -71,8 +71,6 @@ void sorted_set_settle(struct collection *z);
  * same bytes, a score is NaN or memory is not there; the members are freed then. */
 int sorted_set_try_load(const struct collection_rules *rules, struct zmember **members, size_t n,
                         struct collection *ret_z) __attribute__((warn_unused_result));
-/* Hint that members will be looked up. */
-void sorted_set_prefetch(const struct collection *z, struct slice member);
 /* Asserts every invariant. */
 void sorted_set_check(const struct collection *z);
 

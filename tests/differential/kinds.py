@@ -6,7 +6,7 @@ POOLS = {"key": KEYS, "lkey": [b"l1", b"l2", b"l3", b"{x}l"], "skey": [b"s1", b"
          "hkey": [b"h1", b"h2", b"{x}h"], "zkey": [b"z1", b"z2", b"{x}z"], "pkey": [b"p1", b"p2", b"p3"],
          "gkey": [b"g1", b"g2"], "xkey": [b"x1", b"{x}x"], "num_key": [b"n1", b"n2"],
          "ldst": [b"ld", b"ld", b"ld", b"l1"], "sdst": [b"sd", b"sd", b"sd", b"s1"], "zdst": [b"zd", b"zd", b"zd", b"z1"],
-         "gdst": [b"gd", b"gd", b"gd", b"g1"]}
+         "gdst": [b"gd", b"gd", b"gd", b"g1"], "gdist": [b"gd", b"ge"]}
 POOL_OF = {"lists": "lkey", "sets": "skey", "hashes": "hkey", "zsets": "zkey", "hll": "pkey", "geo": "gkey", "streams": "xkey"}
 WORDS = [b"foo", b"NX", b"help2", b"", b"*", b"a b", b"SET", b"\xff\x00", b"EX", b"16", b"maxclients", b"string", b"reset2", b"x" * 130]
 INTS = [b"0", b"1", b"-1", b"2", b"10", b"-10", b"100", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775806",
@@ -81,6 +81,10 @@ class Kinds:
 
     def make_gdst(self):
         return self._key("gdst")
+
+    def make_gdist(self):
+        """Distances as scores are places that are all near each other: not to be searched."""
+        return self._key("gdist")
 
     def make_num_key(self):
         return self._key("num_key")

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import random
 import time
 
 import pytest
@@ -325,3 +326,130 @@ def test_a_transaction_that_watches_sees_a_field_go(c, c2, h):
     c.call("MULTI")
     c.call("PING")
     assert c.call("EXEC") is None
+
+
+def test_events(c, c2):
+    c.call("CONFIG", "SET", "notify-keyspace-events", "KEA")
+    try:
+        c2.send("PSUBSCRIBE", "__keyevent@0__:*")
+        c2.read()
+
+        def events(*requests):
+            for words in requests:
+                c.call(*words.split())
+            c.call("PUBLISH", "__keyevent@0__:end", "")
+            seen = []
+            while True:
+                name = c2.read()[2].split(b":")[1].decode()
+                if name == "end":
+                    return seen
+                if name != "new":
+                    seen.append(name)
+        assert events("HSET h a 1 b 2 c 3 d 4") == ["hset"]
+        assert events("HEXPIRE h 100 FIELDS 1 a", "HEXPIRE h 100 FIELDS 1 nope", "HPERSIST h FIELDS 1 a", "HPERSIST h FIELDS 1 a") == ["hexpire", "hpersist"]
+        assert events("HGETEX h EX 5 FIELDS 1 a", "HGETEX h PERSIST FIELDS 1 a", "HGETEX h FIELDS 1 a", "HGETEX h EX 0 FIELDS 1 a") == [
+            "hexpire", "hpersist", "hdel"]
+        assert events("HSETEX h EX 100 FIELDS 1 a 1", "HSETEX h FXX FIELDS 1 nope 1", "HGETDEL h FIELDS 1 a") == ["hset", "hexpire", "hdel"]
+        assert events("HEXPIRE h 0 FIELDS 1 b") == ["hdel"] and events("HEXPIRE h 0 FIELDS 2 c d") == ["hdel", "del"]
+        c.call("HSET", "h", "a", 1, "b", 2)
+        c.call("HPEXPIRE", "h", 10, "FIELDS", 1, "a")
+        wait_until(lambda: c.call("HLEN", "h") == 1)
+        c.call("HPEXPIRE", "h", 10, "FIELDS", 1, "b")
+        wait_until(lambda: c.call("EXISTS", "h") == 0)
+        assert events() == ["hset", "hexpire", "hexpired", "hexpire", "hexpired", "del"]
+    finally:
+        c.call("CONFIG", "SET", "notify-keyspace-events", "")
+
+
+def random_request(rng):
+    key, fields = f"h{rng.randrange(6)}", rng.sample([f"f{i}" for i in range(12)], rng.randrange(1, 4))
+    tail = ("FIELDS", len(fields), *fields)
+    ms = rng.choice((0, 1, 3, 8, 20, 50, 100_000))
+    return rng.choice((
+        lambda: ("HSET", key, *(x for f in fields for x in (f, rng.randrange(100)))),
+        lambda: ("HSETNX", key, fields[0], rng.randrange(100)),
+        lambda: ("HINCRBY", key, fields[0], rng.randrange(9)),
+        lambda: ("HINCRBYFLOAT", key, fields[0], rng.randrange(9) / 4),
+        lambda: ("HDEL", key, *fields),
+        lambda: ("HPEXPIRE", key, ms, *rng.choice(((), ("NX",), ("XX",), ("GT",), ("LT",))), *tail),
+        lambda: ("HPEXPIRE", key, ms, *tail),
+        lambda: ("HPERSIST", key, *tail),
+        lambda: ("HGETEX", key, *rng.choice((("PX", ms), ("PERSIST",), ())), *tail),
+        lambda: ("HGETDEL", key, *tail),
+        lambda: ("HSETEX", key, *rng.choice(((), ("FNX",), ("FXX",), ("NX",), ("XX",))), *rng.choice((("PX", ms), ("KEEPTTL",), ())), "FIELDS", len(fields),
+                 *(x for f in fields for x in (f, rng.randrange(100)))),
+        lambda: ("COPY", key, f"h{rng.randrange(6)}", "REPLACE"),
+        lambda: ("RENAME", key, f"h{rng.randrange(6)}"),
+        lambda: ("HSET", key, fields[0], "x" * 80),  # the large form
+        lambda: ("EXISTS", key)))()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_log_repeats_a_random_history(make_node, seed):
+    rng = random.Random(seed)
+    node = make_node({"appendonly": "yes", "hz": rng.choice((10, 500)), "aof-use-rdb-preamble": rng.choice(("yes", "no"))})
+    with node.client() as c:
+        for at in range(3000):
+            c.try_call(*random_request(rng))
+            if at == 1500:
+                c.call("BGREWRITEAOF")
+        time.sleep(0.12)
+        for key in c.call("KEYS", "h[0-3]"):
+            c.call("HEXPIRE", key, 1000, "FIELDS", 1, c.call("HRANDFIELD", key))
+
+        def live():
+            """What is left once all that was due in a short time is gone."""
+            return {k: sorted((f, v, c.call("HPEXPIRETIME", k, "FIELDS", 1, f)[0]) for f, v in zip(*[iter(c.call("HGETALL", k))] * 2))
+                    for k in c.call("KEYS", "*")}
+        before = live()
+        assert before and any(d > 0 for fields in before.values() for _, _, d in fields)
+    node.restart(kill=True)
+    with node.client() as c:
+        assert live() == before
+
+
+@pytest.mark.parametrize("version", [10, 11, 12])
+def test_a_replica_hides_due_fields_until_its_primary_removes_them(make_node, version):
+    primary = make_node({"rdb-version": version, "repl-diskless-sync-delay": 0})
+    with primary.client() as p:
+        p.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        for key, n in (("small", SMALL), ("large", LARGE)):
+            p.call("HSET", key, *(x for i in range(n) for x in (f"f{i}", i)))
+            p.call("HPEXPIREAT", key, FAR_MS, "FIELDS", 1, "f0")
+        replica = make_node({"replicaof": f"127.0.0.1 {primary.port}"})
+        with replica.client() as r:
+            wait_until(lambda: r.info("replication")["master_link_status"] == "up", timeout=20)
+            assert [r.call("HPEXPIRETIME", k, "FIELDS", 2, "f0", "f1") for k in ("small", "large")] == [[FAR_MS, -1]] * 2
+            for key, n in (("small", SMALL), ("large", LARGE)):
+                p.call("HPEXPIRE", key, 100, "FIELDS", 2, "f1", "f2")
+                p.call("HSET", "gone " + key, "f", "v")
+                p.call("HPEXPIRE", "gone " + key, 100, "FIELDS", 1, "f")
+            wait_until(lambda: r.call("HPEXPIRETIME", "gone large", "FIELDS", 1, "f")[0] > 0)
+            time.sleep(0.12)
+            assert r.call("DBSIZE") == 4 and sorted(r.call("KEYS", "*")) == [b"large", b"small"]
+            for key, n in (("small", SMALL), ("large", LARGE)):
+                assert r.call("HLEN", key) == n - 2 and r.call("HMGET", key, "f1", "f3") == [None, b"3"] and len(r.call("HKEYS", key)) == n - 2
+                assert r.call("EXISTS", "gone " + key) == 0 and r.call("HRANDFIELD", "gone " + key) is None
+                assert b"f1" not in r.call("HRANDFIELD", key, -2000) and b"f1" not in r.call("HSCAN", key, 0, "COUNT", 5000)[1]
+            assert r.info("stats")["expired_subkeys"] == "0"
+            p.call("HINCRBY", "small", "f1", 5)  # begins anew on both
+            for key in ("small", "large", "gone small", "gone large"):
+                p.call("HLEN", key)
+            wait_until(lambda: r.call("DBSIZE") == 2)
+            assert r.call("HGET", "small", "f1") == b"5"
+            wait_until(lambda: r.call("DEBUG", "DIGEST") == p.call("DEBUG", "DIGEST"))
+
+
+def test_deadlines_are_refused_while_a_replica_does_not_know_them(make_node):
+    primary = make_node({"rdb-version": 10, "repl-diskless-sync-delay": 0})
+    old = make_node({"replicaof": f"127.0.0.1 {primary.port}"}, binary=REDIS_SERVER)
+    with primary.client() as p, old.client() as r:
+        wait_until(lambda: r.info("replication")["master_link_status"] == "up", timeout=20)
+        p.call("HSET", "h", "f", 1)
+        for words in ("HEXPIRE h 100 FIELDS 1 f", "HPEXPIREAT h 5 FIELDS 1 f", "HPERSIST h FIELDS 1 f", "HSETEX h EX 5 FIELDS 1 f 2", "HGETEX h EX 5 FIELDS 1 f"):
+            assert str(p.try_call(*words.split())) == "ERR a replica is attached that does not know deadlines of hash fields"
+        assert p.call("HGETDEL", "h", "FIELDS", 1, "f") == [b"1"] and p.call("HSET", "h", "g", 2) == 1
+        wait_until(lambda: r.call("HGETALL", "h") == [b"g", b"2"])
+        r.call("REPLICAOF", "NO", "ONE")
+        wait_until(lambda: p.info("replication")["connected_slaves"] == "0")
+        assert p.call("HEXPIRE", "h", 100, "FIELDS", 1, "g") == [1]

@@ -212,3 +212,20 @@ def test_a_corrupt_payload_is_an_error(c):
         bad = payload[:at] + bytes([payload[at] ^ 0x55]) + payload[at + 1:]
         assert isinstance(c.try_call("RESTORE", "x", 0, bad), ReplyError)
     assert c.call("EXISTS", "x") == 0 and c.call("MEMORY", "USAGE", "h") > 100
+
+
+def test_events(c, c2):
+    c.call("CONFIG", "SET", "notify-keyspace-events", "KEA")
+    try:
+        c2.send("PSUBSCRIBE", "__keyevent@0__:*")
+        c2.read()
+        for words in ("HSET h a 1 b 2", "HMSET h c 3", "HSETNX h a 9", "HSETNX h d 4", "HINCRBY h a 1", "HINCRBYFLOAT h a 0.5", "HDEL h nope", "HDEL h a b",
+                      "HDEL h c d"):
+            c.call(*words.split())
+        c.call("SET", "last", 1)
+        seen = []
+        while not seen or seen[-1] != b"set":
+            seen.append(c2.read()[2].split(b":")[1])
+        assert [e for e in seen if e != b"new"] == [b"hset", b"hset", b"hset", b"hincrby", b"hincrbyfloat", b"hdel", b"hdel", b"del", b"set"]
+    finally:
+        c.call("CONFIG", "SET", "notify-keyspace-events", "")

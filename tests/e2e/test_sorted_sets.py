@@ -392,6 +392,16 @@ def test_a_member_of_a_million_bytes(c):
     assert c.call("ZPOPMIN", "z") == [member, b"1"]
 
 
+def test_members_without_end_stop_at_the_output_limit(make_node):
+    node = make_node({"client-output-buffer-limit": "normal 10000000 0 0"})
+    with node.client() as c, node.client() as greedy:
+        c.call("ZADD", "z", 1, "m")
+        greedy.send("ZRANDMEMBER", "z", -2 ** 62)
+        greedy.read_until_closed(1 << 26)
+        assert greedy.is_closed()
+        assert c.call("PING") == b"PONG" and node.rss_bytes() < 200_000_000
+
+
 def test_a_client_that_waits_gets_a_member_that_is_stored(shared_node, c):
     c.call("ZADD", "src", 1, "m")
     for request in (("ZUNIONSTORE", "k", 1, "src"), ("ZRANGESTORE", "k", "src", 0, -1), ("COPY", "src", "k"), ("ZINCRBY", "k", 1, "m")):

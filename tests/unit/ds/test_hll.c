@@ -266,7 +266,7 @@ static void both_ways_of_checking_runs_agree(void **state) {
     for (int round = 0; round < 60000; round++) {
         unsigned char b[600];
         uint32_t left = HLL_REGISTERS, n = 0, longest = (uint32_t)1 << (6 + rng_below(&rng, 9));
-        while (left != 0 && n < sizeof b - 2) {
+        while (left != 0 && n < sizeof b - 4) {
             uint32_t length = 1 + (uint32_t)rng_below(&rng, longest);
             length = length < left ? length : left;
             if (rng_below(&rng, 3) == 0 && length > 0) {
