@@ -77,6 +77,7 @@ static void source_closed(void *ctx) {
     }
     full_sync_leave(p);
     changelog_cursor_destroy(p->cursor);
+    r->net_out += p->client->net_out;
     size_t i = 0;
     while (r->replicas[i] != p)
         i++;
@@ -378,6 +379,34 @@ static bool try_continue(struct call *c, struct replica *p) {
     return true;
 }
 
+/* A node that started without data, and a replica that has a history: it may be our own, which a lost disk or a missing
+ * configuration has taken from us. A snapshot of nothing would take it from the replica, too. */
+static bool would_wipe(struct call *c, const struct replica *p, bool old) {
+    struct replication *r = p->r;
+    int64_t wanted = 0;
+    char name[160];
+    if (!r->empty_start || r->options.accept_empty_primary)
+        return false;
+    if (old)
+        return r->refused_history && !p->rdb_only;
+    const struct changelog_history *h = changelog_history(r->log);
+    const struct resync_offer offer = {.history = h, .has_backlog = true, .sealed = UINT64_MAX};
+    uint64_t offset;
+    if (num_parse_i64(c->argv[2], &wanted) != 0 || wanted <= 1 ||
+        resync_decide(&offer, c->argv[1], wanted, &offset) != RESYNC_FULL_STRANGER)
+        return false;
+    replica_describe(p, name, sizeof name);
+    if (!r->refused_history)
+        log_warning(
+            "This primary started without data, and replica %s brings a history that it does not know (%.*s, offset "
+            "%" PRId64 "). If the data of this node are lost, promote that replica, or stop this node and bring "
+            "its files back. If the replica is to be overwritten with what is here now, say CONFIG SET "
+            "replica-accept-empty-primary yes. Until then the replica keeps its data and is not synchronised.",
+            name, (int)(c->argv[1].n > 40 ? 40 : c->argv[1].n), c->argv[1].p, wanted - 1);
+    r->refused_history = true;
+    return true;
+}
+
 /* The bytes from here on are kept. Where nobody counted them until now, ids and offsets of before mean nothing. */
 static void begin_history(struct replication *r) {
     if (backlog_is_open(&r->backlog))
@@ -409,6 +438,11 @@ void primary_psync(struct call *c, bool old) {
     char name[160];
     replica_describe(p, name, sizeof name);
     log_notice("Replica %s asks for synchronization", name);
+    if (would_wipe(c, p, old)) {
+        call_error(c, "NOMASTERLINK This primary started without data and does not overwrite the replica's "
+                      "(replica-accept-empty-primary)");
+        return;
+    }
     if (!old && try_continue(c, p))
         return;
     p->speaks_sync = old;

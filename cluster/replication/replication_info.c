@@ -88,9 +88,26 @@ static void stats_fields(void *ctx, struct buf *out) {
     info_field_u64(out, "sync_full", r->full_syncs);
     info_field_u64(out, "sync_partial_ok", r->partial_ok);
     info_field_u64(out, "sync_partial_err", r->partial_refused);
+    uint64_t out_bytes = r->net_out;
+    for (size_t i = 0; i < r->replica_count; i++)
+        out_bytes += r->replicas[i]->client->net_out;
+    info_field_u64(out, "total_net_repl_input_bytes", r->net_in);
+    info_field_u64(out, "total_net_repl_output_bytes", out_bytes);
+}
+
+/* Backlog, replicas and AOF share the segments of the log: what goes beyond the backlog is kept for who lags. */
+static void memory_fields(void *ctx, struct buf *out) {
+    const struct replication *r = ctx;
+    size_t clients = 0;
+    for (size_t i = 0; i < r->replica_count; i++)
+        clients += client_memory_bytes(r->replicas[i]->client);
+    info_field_u64(out, "mem_replication_backlog", backlog_is_open(&r->backlog) ? backlog_bytes(&r->backlog) : 0);
+    info_field_u64(out, "mem_total_replication_buffers", changelog_memory(r->log));
+    info_field_u64(out, "mem_clients_slaves", clients);
 }
 
 void replication_register_info(struct replication *r) {
     info_register(engine_info(r->engine), "Replication", INFO_DEFAULT, section, r);
+    info_register(engine_info(r->engine), "Memory", INFO_DEFAULT, memory_fields, r);
     info_register(engine_info(r->engine), "Stats", INFO_DEFAULT, stats_fields, r);
 }

@@ -62,6 +62,8 @@ void role_follow(struct replication *r, const char *host, int port) {
     log_set_role('S');
     role_update_guard(r);
     if (was_primary) {
+        engine_drop_blocked(r->engine);
+        r->empty_start = false;
         int db = changelog_db(r->log);
         r->link.history_known = changelog_is_active(r->log);
         if (r->link.client == NULL)

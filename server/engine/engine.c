@@ -278,6 +278,8 @@ void engine_each_client(struct engine *e, void (*each)(void *arg, struct client 
     for (size_t i = 0; i < e->client_count; i++)
         if (!(e->clients[i]->flags & CLIENT_CLOSE_ASAP))
             each(arg, e->clients[i]);
+    if (e->primary.client != NULL)
+        each(arg, e->primary.client);
 }
 
 size_t engine_clients_memory(const struct engine *e) {

@@ -157,6 +157,11 @@ bool engine_is_busy(const struct engine *e);
 
 /* The session of a primary's stream. Destroyed by engine_client_destroy_internal(). */
 struct client *engine_client_create_primary(struct engine *e);
+/* While the link to the primary is up: its session is listed with this connection, and kill() is called when somebody
+ * closes it (CLIENT KILL). cl NULL: it is down. */
+void engine_set_primary_link(struct engine *e, struct client *cl, struct conn *conn, void (*kill)(void *ctx), void *ctx);
+/* The node is no primary any more: who waits for something is told so and disconnected. */
+void engine_drop_blocked(struct engine *e);
 /* Around the requests that are worked off in one go. Never while engine_is_busy(). */
 void engine_follow_begin(struct engine *e);
 void engine_follow_end(struct engine *e);

@@ -135,6 +135,12 @@ struct engine {
         engine_guard_fn *fn;
         void *ctx;
     } guard;
+    struct {
+        struct client *client;
+        struct conn *conn;
+        void (*kill)(void *ctx);
+        void *ctx;
+    } primary;
     bool routed; /* some hook routes by keys */
     struct rng rng;
     char run_id[41];

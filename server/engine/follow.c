@@ -108,3 +108,23 @@ void engine_data_replaced(struct engine *e) {
     for (size_t i = 0; i < e->client_count; i++)
         e->clients[i]->wait_offset = 0;
 }
+
+void engine_set_primary_link(struct engine *e, struct client *cl, struct conn *conn, void (*kill)(void *ctx),
+                             void *ctx) {
+    e->primary.client = cl;
+    e->primary.conn = conn;
+    e->primary.kill = kill;
+    e->primary.ctx = ctx;
+}
+
+void engine_drop_blocked(struct engine *e) {
+    for (size_t i = 0; i < e->client_count; i++) {
+        struct client *cl = e->clients[i];
+        if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL || (cl->flags & CLIENT_CLOSE_ASAP))
+            continue;
+        engine_reply_error(cl, "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                               "replica?)");
+        block_resume(cl);
+        client_close_after_reply(cl);
+    }
+}
