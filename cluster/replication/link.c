@@ -383,8 +383,8 @@ void link_before_sleep(struct replication *r) {
             link_close(r, "the connection was killed");
     }
     /* What the primary asked for is told twice: when it is here and when it is on disk. */
-    if (l->state == LINK_STREAM && (l->acked_us == 0 || (l->told_durable < l->asked &&
-                                                         changelog_durable(r->log) > l->told_durable)))
+    if (l->state == LINK_STREAM &&
+        (l->acked_us == 0 || (l->told_durable < l->asked && changelog_durable(r->log) > l->told_durable)))
         link_send_ack(r);
     if (l->state == LINK_STREAM)
         update_watch(r);

@@ -217,8 +217,7 @@ static void give_up(struct client *cl, int64_t now_us, bool disown) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < a->count; i++) {
         struct ack_wait w = *wait_at(a, i);
-        bool late =
-            (disown || (w.deadline_us != 0 && w.deadline_us <= now_us)) && !is_confirmed(cl->engine, &w);
+        bool late = (disown || (w.deadline_us != 0 && w.deadline_us <= now_us)) && !is_confirmed(cl->engine, &w);
         pass(&r, w.from, true);
         uint64_t start = outq_end(&cl->out);
         pass(&r, w.to, !late);

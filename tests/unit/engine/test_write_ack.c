@@ -207,8 +207,9 @@ static void test_disowned_replies_are_never_confirmed(void **state) {
     cycle(n);
     engine_write_ack_disown(n->engine);
     all_have(n, 1);
-    expect(a, "-UNCONFIRMED The write is applied here, but this node became a replica before 1 replicas confirmed it\r\n"
-              "$1\r\nw\r\n");
+    expect(a,
+           "-UNCONFIRMED The write is applied here, but this node became a replica before 1 replicas confirmed it\r\n"
+           "$1\r\nw\r\n");
     close(a);
 }
 
