@@ -108,6 +108,9 @@ struct rng *engine_rng(struct engine *e);
 struct engine_options *engine_options(struct engine *e);
 struct engine_stats *engine_stats(struct engine *e);
 void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks);
+/* All data are about to be thrown away and made anew (DEBUG RELOAD): watchers of keys that are there lose them, clients
+ * that wait for keys look again. */
+void engine_data_dropped(struct engine *e);
 /* Whether replicas read the change log: then messages go there, too. */
 void engine_set_replicated(struct engine *e, bool on);
 const char *engine_run_id(const struct engine *e); /* 40 hex digits */

@@ -14,6 +14,9 @@
  * primary says when a key is gone: its own commands meet keys whatever their deadline, clients do not see due ones. */
 
 void engine_set_following(struct engine *e, bool following) {
+    if (following && !e->following)
+        block_release_all(e, "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                             "replica?)");
     e->following = following;
     engine_apply_expiry(e);
 }
@@ -100,8 +103,7 @@ void engine_follow_discard(struct client *cl) {
 }
 
 void engine_data_replaced(struct engine *e) {
-    if (e->watch_count != 0)
-        transaction_touch_all(e, -1);
+    engine_data_dropped(e);
     inflight_prune(&e->inflight, UINT64_MAX);
     e->recent_count = 0;
     e->recent_lost = false;
