@@ -25,6 +25,7 @@
 #define READ_BYTES (64 * 1024)
 #define STREAM_READ_BYTES (1024 * 1024)
 #define RETRY_US 1000000
+#define FIRST_RETRY_US 50000
 #define LINE_BYTES_MAX 4096
 
 static void on_event(struct loop *loop, int fd, unsigned events, void *arg);
@@ -35,6 +36,7 @@ static void close_conn(struct replication *r) {
     struct link *l = &r->link;
     if (l->state == LINK_STREAM) {
         link_end_stream(r);
+        engine_set_primary_link(r->engine, NULL, NULL, NULL, NULL);
         l->down_us = clock_mono_us();
     }
     link_drop_snapshot(r);
@@ -49,7 +51,8 @@ static void close_conn(struct replication *r) {
 
 void link_close(struct replication *r, const char *reason) {
     struct link *l = &r->link;
-    if (l->state == LINK_STREAM) {
+    bool was_up = l->state == LINK_STREAM;
+    if (was_up) {
         log_warning("Connection with master lost: %s", reason);
     } else if (strcmp(reason, l->last_error) != 0) {
         /* A primary that stays away is not told about every second. */
@@ -58,7 +61,8 @@ void link_close(struct replication *r, const char *reason) {
     }
     close_conn(r);
     l->state = LINK_WAITS;
-    l->retry_us = clock_mono_us() + RETRY_US;
+    /* The sooner it comes back, the less has to be kept for it; a primary that is gone is not asked more often. */
+    l->retry_us = clock_mono_us() + (was_up ? FIRST_RETRY_US : RETRY_US);
 }
 
 void link_off(struct replication *r) {
@@ -118,6 +122,7 @@ void link_send_ack(struct replication *r) {
                             slice_of(received, num_format_u64(received, changelog_sealed(r->log))), SLICE_LIT("FACK"),
                             slice_of(durable, num_format_u64(durable, on_disk))};
     l->acked_us = clock_mono_us();
+    l->told_durable = on_disk;
     link_send(r, argv, on_disk > 0 ? 5 : 3);
 }
 
@@ -327,16 +332,19 @@ void link_start(struct replication *r) {
 
 /* ---- time ---- */
 
+void link_retry(struct replication *r) {
+    const struct link *l = &r->link;
+    if (l->state == LINK_WAITS && clock_mono_us() >= l->retry_us && !engine_is_busy(r->engine))
+        connect_now(r);
+}
+
 void link_cron(struct replication *r) {
     struct link *l = &r->link;
     int64_t now = clock_mono_us();
     bool silent = now - l->io_us > r->options.timeout_s * 1000000;
     switch (l->state) {
     case LINK_OFF:
-        break;
     case LINK_WAITS:
-        if (now >= l->retry_us && !engine_is_busy(r->engine))
-            connect_now(r);
         break;
     case LINK_CONNECTING:
     case LINK_HANDSHAKE:
@@ -369,7 +377,14 @@ void link_before_sleep(struct replication *r) {
         link_load_snapshot(r);
         work_off(r);
     }
-    if (l->state == LINK_STREAM && l->acked_us == 0)
+    if (l->kill_due) {
+        l->kill_due = false;
+        if (l->state == LINK_STREAM)
+            link_close(r, "the connection was killed");
+    }
+    /* What the primary asked for is told twice: when it is here and when it is on disk. */
+    if (l->state == LINK_STREAM &&
+        (l->acked_us == 0 || (l->told_durable < l->asked && changelog_durable(r->log) > l->told_durable)))
         link_send_ack(r);
     if (l->state == LINK_STREAM)
         update_watch(r);

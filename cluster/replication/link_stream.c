@@ -21,6 +21,12 @@
 #define ARGV_STORE 64
 #define BULK_BYTES_MAX (INT64_C(1) << 40) /* memory grows with what arrives, not with what is announced */
 
+static void kill_link(void *ctx) {
+    struct replication *r = ctx;
+    r->link.kill_due = true;
+    loop_dont_wait(r->loop);
+}
+
 void link_begin_stream(struct replication *r, int db) {
     struct link *l = &r->link;
     if (l->client == NULL)
@@ -32,6 +38,9 @@ void link_begin_stream(struct replication *r, int db) {
     resp_parser_init(&l->parser);
     l->group_from = l->parsed = 0;
     l->state = LINK_STREAM;
+    l->kill_due = false;
+    l->client->created_us = l->client->last_active_us = clock_mono_us();
+    engine_set_primary_link(r->engine, l->client, l->conn, kill_link, r);
     l->io_us = clock_mono_us();
     l->acked_us = 0; /* the first acknowledgement goes out at once: it starts the stream behind a snapshot */
     l->last_error[0] = '\0';
@@ -81,6 +90,7 @@ void link_take_stream(struct replication *r) {
     struct slice argv[ARGV_STORE];
     const char *fault = NULL;
     engine_follow_begin(r->engine);
+    l->client->last_active_us = engine_now_us(r->engine);
     while (l->parsed < l->in.len) {
         struct resp_request req;
         size_t wanted = 0;

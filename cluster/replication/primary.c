@@ -77,6 +77,7 @@ static void source_closed(void *ctx) {
     }
     full_sync_leave(p);
     changelog_cursor_destroy(p->cursor);
+    r->net_out += p->client->net_out;
     size_t i = 0;
     while (r->replicas[i] != p)
         i++;
@@ -87,6 +88,7 @@ static void source_closed(void *ctx) {
         r->no_replicas_since_us = clock_mono_us();
         engine_set_replicated(r->engine, false);
     }
+    role_update_guard(r);
 }
 
 const struct client_source replica_source = {
@@ -142,6 +144,15 @@ size_t replicas_attached(const struct replication *r) {
     for (size_t i = 0; i < r->replica_count; i++)
         n += replica_is_attached(r->replicas[i]);
     return n;
+}
+
+bool replicas_older(const struct replication *r, unsigned version) {
+    bool older = false;
+    for (size_t i = 0; i < r->replica_count && !older; i++) {
+        const struct replica *p = r->replicas[i];
+        older = replica_is_attached(p) && !(p->capa & REPLICA_CAPA_HOLDFAST) && p->version < version;
+    }
+    return older;
 }
 
 size_t replicas_good(const struct replication *r) {
@@ -208,6 +219,13 @@ static void take_ack(struct call *c, struct replica *p) {
         bool received = slice_is(c->argv[i], "ack");
         if ((!received && !slice_is(c->argv[i], "fack")) || num_parse_i64(c->argv[i + 1], &offset) != 0 || offset < 0)
             continue;
+        if ((uint64_t)offset > changelog_sealed(p->r->log)) {
+            char reason[128];
+            snprintf(reason, sizeof reason, "it acknowledges %" PRIu64 " bytes that were never written",
+                     (uint64_t)offset - changelog_sealed(p->r->log));
+            replica_drop(p, reason);
+            return;
+        }
         uint64_t *field = received ? &p->acked : &p->durable;
         if ((uint64_t)offset > *field)
             *field = (uint64_t)offset;
@@ -297,8 +315,10 @@ void primary_replconf(struct call *c) {
     }
     if (c->argc >= 3 && slice_is(c->argv[1], "getack")) {
         /* Of our primary: it waits for the answer on the link, not here. */
-        if (c->client->flags & CLIENT_PRIMARY)
+        if (c->client->flags & CLIENT_PRIMARY) {
             r->link.acked_us = 0;
+            r->link.asked = changelog_sealed(r->log);
+        }
         return;
     }
     if (c->client->flags & CLIENT_INTERNAL)
@@ -319,6 +339,7 @@ static void become_replica(struct replica *p) {
         log_debug("TCP_NODELAY of a replica could not be set");
     p->waits_since_us = p->acked_us = clock_mono_us();
     engine_set_replicated(p->r->engine, true);
+    role_update_guard(p->r);
 }
 
 static bool try_continue(struct call *c, struct replica *p) {
@@ -367,6 +388,34 @@ static bool try_continue(struct call *c, struct replica *p) {
     return true;
 }
 
+/* A node that started without data, and a replica that has a history: it may be our own, which a lost disk or a missing
+ * configuration has taken from us. A snapshot of nothing would take it from the replica, too. */
+static bool would_wipe(struct call *c, const struct replica *p, bool old) {
+    struct replication *r = p->r;
+    int64_t wanted = 0;
+    char name[160];
+    if (!r->empty_start || r->options.accept_empty_primary)
+        return false;
+    if (old)
+        return r->refused_history && !p->rdb_only;
+    const struct changelog_history *h = changelog_history(r->log);
+    const struct resync_offer offer = {.history = h, .has_backlog = true, .sealed = UINT64_MAX};
+    uint64_t offset;
+    if (num_parse_i64(c->argv[2], &wanted) != 0 || wanted <= 1 ||
+        resync_decide(&offer, c->argv[1], wanted, &offset) != RESYNC_FULL_STRANGER)
+        return false;
+    replica_describe(p, name, sizeof name);
+    if (!r->refused_history)
+        log_warning(
+            "This primary started without data, and replica %s brings a history that it does not know (%.*s, offset "
+            "%" PRId64 "). If the data of this node are lost, promote that replica, or stop this node and bring "
+            "its files back. If the replica is to be overwritten with what is here now, say CONFIG SET "
+            "replica-accept-empty-primary yes. Until then the replica keeps its data and is not synchronised.",
+            name, (int)(c->argv[1].n > 40 ? 40 : c->argv[1].n), c->argv[1].p, wanted - 1);
+    r->refused_history = true;
+    return true;
+}
+
 /* The bytes from here on are kept. Where nobody counted them until now, ids and offsets of before mean nothing. */
 static void begin_history(struct replication *r) {
     if (backlog_is_open(&r->backlog))
@@ -398,6 +447,11 @@ void primary_psync(struct call *c, bool old) {
     char name[160];
     replica_describe(p, name, sizeof name);
     log_notice("Replica %s asks for synchronization", name);
+    if (would_wipe(c, p, old)) {
+        call_error(c, "NOMASTERLINK This primary started without data and does not overwrite the replica's "
+                      "(replica-accept-empty-primary)");
+        return;
+    }
     if (!old && try_continue(c, p))
         return;
     p->speaks_sync = old;
@@ -456,7 +510,9 @@ void replicas_cron(struct replication *r) {
         if (is_silent(p, now))
             replica_drop(p, "it has been silent for longer than repl-timeout");
     }
-    if (attached > 0 && !r->is_replica && now - r->ping_us >= r->options.ping_period_s * 1000000) {
+    /* Not into the middle of a transaction that is running. */
+    if (attached > 0 && !r->is_replica && !engine_is_busy(r->engine) &&
+        now - r->ping_us >= r->options.ping_period_s * 1000000) {
         const char *words[] = {"PING"};
         bool all = false;
         r->ping_us = now;

@@ -76,8 +76,16 @@ static int64_t cron(struct loop *loop, uint64_t id, void *arg) {
         link_cron(r);
         replicas_cron(r);
     }
+    link_retry(r);
     full_sync_cron(r);
     return CRON_MS;
+}
+
+static bool is_empty(struct keyspace *ks) {
+    for (unsigned db = 0; db < keyspace_databases(ks); db++)
+        if (keyspace_size(ks, db) > 0)
+            return false;
+    return true;
 }
 
 void replication_start(struct replication *r, const struct replication_origin *origin) {
@@ -85,6 +93,7 @@ void replication_start(struct replication *r, const struct replication_origin *o
     r->no_replicas_since_us = r->ping_us = clock_mono_us();
     if (origin->is_known)
         backlog_open(&r->backlog);
+    r->empty_start = !r->is_replica && !origin->is_known && is_empty(engine_keyspace(r->engine));
     if (r->is_replica) {
         r->is_replica = false; /* as if REPLICAOF came now */
         if (origin->db >= 0)
@@ -104,7 +113,7 @@ void replication_before_sleep(struct replication *r) {
     link_before_sleep(r);
     if (r->replica_count > 0)
         full_sync_cron(r);
-    if (r->ask_acks) {
+    if (r->ask_acks && !engine_is_busy(r->engine)) {
         const char *words[] = {"REPLCONF", "GETACK", "*"};
         r->ask_acks = false;
         if (!r->is_replica && replicas_attached(r) > 0)

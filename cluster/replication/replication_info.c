@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "server/base/clock.h"
+#include "server/engine/write_ack.h"
 
 /* INFO: the section Replication, and what replication knows of Stats. */
 
@@ -80,6 +81,10 @@ static void section(void *ctx, struct buf *out) {
     info_field_i64(out, "repl_backlog_active", open);
     info_field_i64(out, "repl_backlog_size", r->options.backlog_size_bytes);
     info_field_u64(out, "repl_backlog_first_byte_offset", open ? backlog_first(&r->backlog) + 1 : 0);
+    struct write_ack_stats acks;
+    engine_write_ack_stats(r->engine, &acks);
+    info_field_u64(out, "write_ack_waiting_clients", acks.waiting);
+    info_field_u64(out, "write_ack_timeouts", acks.timeouts);
     info_field_u64(out, "repl_backlog_histlen", open ? backlog_bytes(&r->backlog) : 0);
 }
 
@@ -88,9 +93,26 @@ static void stats_fields(void *ctx, struct buf *out) {
     info_field_u64(out, "sync_full", r->full_syncs);
     info_field_u64(out, "sync_partial_ok", r->partial_ok);
     info_field_u64(out, "sync_partial_err", r->partial_refused);
+    uint64_t out_bytes = r->net_out;
+    for (size_t i = 0; i < r->replica_count; i++)
+        out_bytes += r->replicas[i]->client->net_out;
+    info_field_u64(out, "total_net_repl_input_bytes", r->net_in);
+    info_field_u64(out, "total_net_repl_output_bytes", out_bytes);
+}
+
+/* Backlog, replicas and AOF share the segments of the log: what goes beyond the backlog is kept for who lags. */
+static void memory_fields(void *ctx, struct buf *out) {
+    const struct replication *r = ctx;
+    size_t clients = 0;
+    for (size_t i = 0; i < r->replica_count; i++)
+        clients += client_memory_bytes(r->replicas[i]->client);
+    info_field_u64(out, "mem_replication_backlog", backlog_is_open(&r->backlog) ? backlog_bytes(&r->backlog) : 0);
+    info_field_u64(out, "mem_total_replication_buffers", changelog_memory(r->log));
+    info_field_u64(out, "mem_clients_slaves", clients);
 }
 
 void replication_register_info(struct replication *r) {
     info_register(engine_info(r->engine), "Replication", INFO_DEFAULT, section, r);
+    info_register(engine_info(r->engine), "Memory", INFO_DEFAULT, memory_fields, r);
     info_register(engine_info(r->engine), "Stats", INFO_DEFAULT, stats_fields, r);
 }

@@ -14,7 +14,8 @@
 enum diskless_load { DISKLESS_LOAD_DISABLED, DISKLESS_LOAD_EMPTY, DISKLESS_LOAD_SWAP, DISKLESS_LOAD_FLUSH };
 
 struct replication_options {
-    bool disable_tcp_nodelay, diskless_sync, lazy_flush, serve_stale_data, read_only, ignore_maxmemory, announced;
+    bool accept_empty_primary, disable_tcp_nodelay, diskless_sync, lazy_flush, serve_stale_data, read_only,
+        ignore_maxmemory, announced;
     char *announce_ip, *user, *password;
     int diskless_load; /* enum diskless_load */
     int64_t priority, diskless_delay_s, diskless_max_replicas, announce_port, timeout_s, ping_period_s;
@@ -92,10 +93,12 @@ struct link {
     struct resp_parser parser;
     size_t group_from, parsed; /* in `in`: the open group, and where the next request begins */
     bool history_known;        /* id and offset of the log are a primary's: ask to continue */
+    bool kill_due;             /* somebody has closed our session */
     bool load_due;             /* the snapshot is to be loaded before the loop sleeps */
     int fd;                    /* of the snapshot on disk, -1 */
     char path[64];
     int64_t io_us, down_us, retry_us, acked_us, synced_us;
+    uint64_t asked, told_durable; /* offset at the last GETACK; the durable offset of our last acknowledgement */
     uint64_t stream_errors;
     char last_error[200]; /* said once */
 };
@@ -107,6 +110,8 @@ struct replication {
     struct changelog *log;
     struct replication_options options;
     bool started;
+    bool empty_start;     /* a primary that found no data at its start: maybe it has lost them */
+    bool refused_history; /* … and a replica has come that has some */
 
     struct replica **replicas;
     size_t replica_count, replica_cap;
@@ -116,7 +121,7 @@ struct replication {
     int64_t no_replicas_since_us, ping_us;
     bool ask_acks;
     uint64_t full_syncs, partial_ok, partial_refused;
-    uint64_t net_in;
+    uint64_t net_in, net_out; /* of the link; to replicas that are gone */
 
     bool is_replica;
     struct link link;
@@ -136,6 +141,8 @@ void replica_online(struct replica *p);
 void replicas_disconnect(struct replication *r, const char *reason);
 bool replica_is_attached(const struct replica *p); /* past PSYNC or SYNC, and not leaving */
 size_t replicas_attached(const struct replication *r);
+/* Whether one is attached that is neither ours nor at least of this version of Redis (0x070400). */
+bool replicas_older(const struct replication *r, unsigned version);
 size_t replicas_good(const struct replication *r); /* online, with a lag of at most min-replicas-max-lag */
 void replicas_cron(struct replication *r);
 void primary_psync(struct call *c, bool old);
@@ -155,7 +162,8 @@ void full_sync_written(struct replica *p, size_t n);
 void link_start(struct replication *r); /* towards options.primary_*, at once */
 void link_close(struct replication *r, const char *reason);
 void link_off(struct replication *r);
-void link_cron(struct replication *r);
+void link_retry(struct replication *r); /* when it is time to */
+void link_cron(struct replication *r);  /* once a second */
 void link_before_sleep(struct replication *r);
 void link_send(struct replication *r, const struct slice *argv, int argc);
 void link_send_ack(struct replication *r);

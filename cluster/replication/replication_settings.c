@@ -118,6 +118,7 @@ static const struct setting rows[] = {
      .initial = "yes",
      .offset = FIELD(ignore_maxmemory),
      .apply = apply_eviction},
+    BOOL("replica-accept-empty-primary", NULL, "no", accept_empty_primary),
     BOOL("repl-disable-tcp-nodelay", NULL, "no", disable_tcp_nodelay),
     BOOL("repl-diskless-sync", NULL, "yes", diskless_sync),
     INT("repl-diskless-sync-delay", NULL, "5", 0, INT32_MAX, diskless_delay_s),

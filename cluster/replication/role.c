@@ -9,6 +9,7 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 #include "server/base/rng.h"
+#include "server/engine/write_ack.h"
 
 /* Primary or replica, and the way from one to the other.
  *
@@ -17,11 +18,15 @@
  * that the other replicas of the old primary can follow us without a snapshot. Sub-replicas are disconnected then,
  * because they learn the id when they ask. */
 
+#define VERSION_7_4 0x070400u
+
 static const char *guard(void *ctx, const struct client *cl, const struct command_entry *cmd) {
     const struct replication *r = ctx;
     if (cl->flags & (CLIENT_MUST_OBEY | CLIENT_INTERNAL))
         return NULL;
     bool writes = (cmd->flags & COMMAND_WRITE) != 0;
+    if (!r->is_replica && (cmd->flags & COMMAND_WRITES_7_4) && replicas_older(r, VERSION_7_4))
+        return "ERR a replica is attached that does not know deadlines of hash fields";
     if (!r->is_replica)
         return writes && r->options.min_replicas > 0 && r->options.min_replicas_max_lag_s > 0 &&
                        replicas_good(r) < (size_t)r->options.min_replicas
@@ -35,7 +40,8 @@ static const char *guard(void *ctx, const struct client *cl, const struct comman
 }
 
 void role_update_guard(struct replication *r) {
-    bool wanted = r->is_replica || (r->options.min_replicas > 0 && r->options.min_replicas_max_lag_s > 0);
+    bool wanted =
+        r->is_replica || r->replica_count > 0 || (r->options.min_replicas > 0 && r->options.min_replicas_max_lag_s > 0);
     engine_set_guard(r->engine, wanted ? guard : NULL, r);
 }
 
@@ -57,6 +63,9 @@ void role_follow(struct replication *r, const char *host, int port) {
     log_set_role('S');
     role_update_guard(r);
     if (was_primary) {
+        engine_write_ack_disown(r->engine);
+        engine_drop_blocked(r->engine);
+        r->empty_start = false;
         int db = changelog_db(r->log);
         r->link.history_known = changelog_is_active(r->log);
         if (r->link.client == NULL)

@@ -249,8 +249,8 @@ static void hsetex_run(struct call *c) {
 
 static const struct command rows[] = {
     EX_ROW("hgetdel", -5, 0, KEY_ACCESS | KEY_DELETE, hgetdel_run),
-    EX_ROW("hgetex", -5, 0, KEY_ACCESS | KEY_UPDATE, hgetex_run),
-    EX_ROW("hsetex", -6, COMMAND_DENYOOM, KEY_UPDATE, hsetex_run),
+    EX_ROW("hgetex", -5, COMMAND_WRITES_7_4, KEY_ACCESS | KEY_UPDATE, hgetex_run),
+    EX_ROW("hsetex", -6, COMMAND_DENYOOM | COMMAND_WRITES_7_4, KEY_UPDATE, hsetex_run),
 };
 
 void hash_ex_register(struct command_table *t) {

@@ -198,7 +198,7 @@ static const char *const nondeterministic[] = {"nondeterministic_output", NULL};
 #define EXPIRE_ROW(name_, run_)                                                                                        \
     {                                                                                                                  \
         .name = (name_), .group = "hash", .since = "7.4.0", .arity = -6,                                               \
-        .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST, .acl = ACL_HASH,                                      \
+        .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST | COMMAND_WRITES_7_4, .acl = ACL_HASH,                 \
         .keys = {ROW_KEY(KEY_RW | KEY_UPDATE)}, .run = (run_)                                                          \
     }
 #define TTL_ROW(name_, tips_, run_)                                                                                    \
@@ -220,7 +220,7 @@ static const struct command rows[] = {
      .group = "hash",
      .since = "7.4.0",
      .arity = -5,
-     .flags = COMMAND_WRITE | COMMAND_FAST,
+     .flags = COMMAND_WRITE | COMMAND_FAST | COMMAND_WRITES_7_4,
      .acl = ACL_HASH,
      .keys = {ROW_KEY(KEY_RW | KEY_UPDATE)},
      .run = hpersist_run},

@@ -141,9 +141,6 @@ static void memory_section(void *ctx, struct buf *out) {
     info_field_f2(out, "mem_fragmentation_ratio", memory_ratio(m.rss, m.used));
     info_field_i64(out, "mem_fragmentation_bytes", (int64_t)m.rss - (int64_t)m.used);
     info_field_u64(out, "mem_not_counted_for_evict", memory_less(m.used, engine_memory_counted(e)));
-    info_field_u64(out, "mem_replication_backlog", 0);
-    info_field_u64(out, "mem_total_replication_buffers", 0);
-    info_field_u64(out, "mem_clients_slaves", 0);
     info_field_u64(out, "mem_clients_normal", m.clients);
     info_field_u64(out, "mem_cluster_links", 0);
     info_field_u64(out, "mem_aof_buffer", m.log);
@@ -165,8 +162,6 @@ static void traffic_fields(struct engine *e, struct buf *out) {
     info_field_u64(out, "instantaneous_ops_per_sec", r.ops_per_s);
     info_field_u64(out, "total_net_input_bytes", s->net_in);
     info_field_u64(out, "total_net_output_bytes", s->net_out);
-    info_field_u64(out, "total_net_repl_input_bytes", 0);
-    info_field_u64(out, "total_net_repl_output_bytes", 0);
     info_field_f2(out, "instantaneous_input_kbps", (double)r.in_bytes_per_s / 1024);
     info_field_f2(out, "instantaneous_output_kbps", (double)r.out_bytes_per_s / 1024);
     info_field_f2(out, "instantaneous_input_repl_kbps", 0);

@@ -236,8 +236,10 @@ int persist_load(struct persist *p, struct buf *error) {
 int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct buf *error) {
     if (save && persist_save(p, error) != 0)
         return -1;
-    if (flush && !merge)
+    if (flush && !merge) {
+        engine_data_dropped(p->engine);
         keyspace_flush(p->ks, -1, false);
+    }
     persist_begin_loading(p, (uint64_t)file_size(p, p->options.dbfilename), false);
     p->load_replaces = merge;
     int rc = persist_load_rdb(p, p->options.dbfilename, false, NULL, error);
@@ -249,6 +251,7 @@ int persist_reload(struct persist *p, bool merge, bool flush, bool save, struct 
 int persist_reload_aof(struct persist *p, struct buf *error) {
     if (aof_is_on(p->aof))
         aof_before_sleep(p->aof); /* what is appended must be in the file */
+    engine_data_dropped(p->engine);
     keyspace_flush(p->ks, -1, false);
     struct loader_result loaded;
     persist_begin_loading(p, 0, false);

@@ -155,20 +155,37 @@ void block_check_all(struct engine *e) {
     compact(e);
 }
 
+#define UNBLOCKED_BY_COMMAND "UNBLOCKED client unblocked via CLIENT UNBLOCK"
+
 bool engine_unblock(struct engine *e, struct client *cl, bool with_error) {
     (void)e;
     if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL)
         return false;
     if (cl->block->keys != NULL) {
-        block_keys_unblock(cl, with_error);
+        block_keys_end(cl, with_error ? UNBLOCKED_BY_COMMAND : NULL);
         return true;
     }
     if (with_error)
-        engine_reply_error(cl, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        engine_reply_error(cl, UNBLOCKED_BY_COMMAND);
     else
         cl->block->ops->reply(cl, cl->block->state, true);
     block_resume(cl);
     return true;
+}
+
+void block_release_all(struct engine *e, const char *error) {
+    for (size_t i = 0; i < e->client_count; i++) {
+        struct client *cl = e->clients[i];
+        if (!(cl->flags & CLIENT_BLOCKED) || (cl->flags & CLIENT_CLOSE_ASAP))
+            continue;
+        if (cl->block->keys != NULL) {
+            block_keys_end(cl, error);
+        } else {
+            engine_reply_error(cl, error);
+            block_resume(cl);
+        }
+        client_close_after_reply(cl);
+    }
 }
 
 size_t engine_blocked_clients(const struct engine *e) {

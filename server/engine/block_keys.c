@@ -192,8 +192,8 @@ size_t block_keys_memory(const struct client *cl) {
     return sizeof *w + w->count * sizeof w->waiters[0] + w->request->memory_bytes;
 }
 
-/* Ends the wait with an error, or without one with the null: the reply tells of keys whose changes may be in flight. */
-static void end_wait(struct client *cl, const char *error) {
+/* The reply tells of keys whose changes may be in flight. */
+void block_keys_end(struct client *cl, const char *error) {
     struct engine *e = cl->engine;
     const struct key_wait *w = cl->block->keys;
     uint64_t from = outq_end(&cl->out), offset = 0;
@@ -212,10 +212,6 @@ static void end_wait(struct client *cl, const char *error) {
     block_resume(cl);
 }
 
-void block_keys_unblock(struct client *cl, bool with_error) {
-    end_wait(cl, with_error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : NULL);
-}
-
 static bool is_leaving(const struct client *cl) {
     return (cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)) != 0 || cl->read_error != 0;
 }
@@ -225,7 +221,7 @@ static int64_t on_deadline(struct loop *loop, uint64_t id, void *arg) {
     struct client *cl = arg;
     cl->block->timer = 0;
     if (!is_leaving(cl))
-        end_wait(cl, NULL);
+        block_keys_end(cl, NULL);
     return -1;
 }
 
@@ -338,7 +334,7 @@ static void serve_queue(struct engine *e, struct key_queue *q) {
         if (en != NULL && entry_type(en) == w->type)
             run_again(e, me);
         else if (w->gone_error != NULL)
-            end_wait(w->cl, w->gone_error);
+            block_keys_end(w->cl, w->gone_error);
         else if (en == NULL && q->gone_waiters == 0)
             break;
     }
@@ -352,6 +348,8 @@ void block_keys_serve(struct engine *e) {
         return;
     if (e->pause_until_ms != 0 || e->log_full)
         return; /* serving is writing: after the pause */
+    if (keyspace_expiry_mode(e->ks) == KEYSPACE_EXPIRE_IGNORE)
+        return; /* while a primary's stream is executed: clients see keys otherwise */
     const bool applying = e->applying;
     e->applying = false;
     k->serving = true;

@@ -111,6 +111,9 @@ void engine_free_closed(struct engine *e) {
 }
 
 void client_close_asap(struct client *cl) {
+    struct engine *e = cl->engine;
+    if (cl == e->primary.client)
+        e->primary.kill(e->primary.ctx);
     if ((cl->flags & (CLIENT_CLOSE_ASAP | CLIENT_INTERNAL)) != 0)
         return;
     cl->flags |= CLIENT_CLOSE_ASAP;
@@ -409,10 +412,11 @@ size_t client_memory_bytes(const struct client *cl) {
 
 void client_describe(const struct client *cl, struct buf *out) {
     const struct engine *e = cl->engine;
+    const struct conn *conn = cl == e->primary.client ? e->primary.conn : cl->conn;
     char peer[CONN_ADDR_CHARS] = "", local[CONN_ADDR_CHARS] = "", flags[24];
-    if (cl->conn != NULL) {
-        conn_peer_addr(cl->conn, peer);
-        conn_local_addr(cl->conn, local);
+    if (conn != NULL) {
+        conn_peer_addr(conn, peer);
+        conn_local_addr(conn, local);
     }
     size_t f = 0;
     static const struct {
@@ -445,7 +449,7 @@ void client_describe(const struct client *cl, struct buf *out) {
         "watch=%zu qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%d rbp=%d obl=%zu oll=%zu omem=%zu "
         "tot-mem=%zu events=%s cmd=%s user=%s "
         "redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%" PRIu64 " tot-net-out=%" PRIu64 " tot-cmds=%" PRIu64,
-        cl->id, peer, local, cl->conn ? conn_fd(cl->conn) : -1, cl->name ? cl->name : "",
+        cl->id, peer, local, conn ? conn_fd(conn) : -1, cl->name ? cl->name : "",
         (e->now_us - cl->created_us) / 1000000, (e->now_us - cl->last_active_us) / 1000000, flags, cl->db,
         pubsub_subscriptions(cl, PUBSUB_CHANNEL), pubsub_subscriptions(cl, PUBSUB_PATTERN),
         pubsub_subscriptions(cl, PUBSUB_SHARD), cl->flags & CLIENT_MULTI ? (int)(cl->tx ? cl->tx->count : 0) : -1,

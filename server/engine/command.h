@@ -43,6 +43,9 @@ enum command_flags {
     COMMAND_WHOLE_KEYSPACE = 1 << 22,
     /* Ours: refused like a write while the disk refuses (PING: what health checks ask). */
     COMMAND_TELLS_HEALTH = 1 << 23,
+    /* Ours: may write what is in the log as a command of Redis 7.4 (HPEXPIREAT, HPERSIST): refused while a replica is
+     * attached that does not know it. */
+    COMMAND_WRITES_7_4 = 1 << 24,
 };
 
 enum acl_category {

@@ -259,6 +259,13 @@ void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks) {
     e->routed = e->routed || hooks->route != NULL;
 }
 
+void engine_data_dropped(struct engine *e) {
+    if (e->watch_count != 0)
+        transaction_touch_all(e, -1);
+    if (e->waits.queues != 0)
+        block_keys_note_all(e, -1);
+}
+
 void engine_set_replicated(struct engine *e, bool on) {
     e->replicated = on;
 }
@@ -278,6 +285,8 @@ void engine_each_client(struct engine *e, void (*each)(void *arg, struct client 
     for (size_t i = 0; i < e->client_count; i++)
         if (!(e->clients[i]->flags & CLIENT_CLOSE_ASAP))
             each(arg, e->clients[i]);
+    if (e->primary.client != NULL)
+        each(arg, e->primary.client);
 }
 
 size_t engine_clients_memory(const struct engine *e) {
@@ -303,7 +312,7 @@ void engine_set_loading(struct engine *e, bool loading, bool async) {
 void engine_apply_expiry(struct engine *e) {
     if (e->ks == NULL)
         return;
-    keyspace_set_expiry(e->ks, e->loading && !e->async_loading         ? KEYSPACE_EXPIRE_IGNORE
+    keyspace_set_expiry(e->ks, e->loading && !e->async_loading          ? KEYSPACE_EXPIRE_IGNORE
                                : e->following || e->pause_until_ms != 0 ? KEYSPACE_EXPIRE_HIDE
                                                                         : KEYSPACE_EXPIRE_DELETE);
 }

@@ -108,6 +108,9 @@ struct rng *engine_rng(struct engine *e);
 struct engine_options *engine_options(struct engine *e);
 struct engine_stats *engine_stats(struct engine *e);
 void engine_add_hooks(struct engine *e, const struct engine_hooks *hooks);
+/* All data are about to be thrown away and made anew (DEBUG RELOAD): watchers of keys that are there lose them, clients
+ * that wait for keys look again. */
+void engine_data_dropped(struct engine *e);
 /* Whether replicas read the change log: then messages go there, too. */
 void engine_set_replicated(struct engine *e, bool on);
 const char *engine_run_id(const struct engine *e); /* 40 hex digits */
@@ -157,6 +160,11 @@ bool engine_is_busy(const struct engine *e);
 
 /* The session of a primary's stream. Destroyed by engine_client_destroy_internal(). */
 struct client *engine_client_create_primary(struct engine *e);
+/* While the link to the primary is up: its session is listed with this connection, and kill() is called when somebody
+ * closes it (CLIENT KILL). cl NULL: it is down. */
+void engine_set_primary_link(struct engine *e, struct client *cl, struct conn *conn, void (*kill)(void *ctx), void *ctx);
+/* The node is no primary any more: who waits for something is told so and disconnected. */
+void engine_drop_blocked(struct engine *e);
 /* Around the requests that are worked off in one go. Never while engine_is_busy(). */
 void engine_follow_begin(struct engine *e);
 void engine_follow_end(struct engine *e);

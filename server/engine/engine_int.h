@@ -135,6 +135,12 @@ struct engine {
         engine_guard_fn *fn;
         void *ctx;
     } guard;
+    struct {
+        struct client *client;
+        struct conn *conn;
+        void (*kill)(void *ctx);
+        void *ctx;
+    } primary;
     bool routed; /* some hook routes by keys */
     struct rng rng;
     char run_id[41];
@@ -302,6 +308,9 @@ void pubsub_release_pushes(struct client *cl);
 /* What was told of the command that has run is held up to this offset; 0: it changed nothing. */
 void pubsub_hold_told(struct engine *e, uint64_t offset);
 
+/* Who waits gets the error, and is closed: what it waits for may not come to pass any more. */
+void block_release_all(struct engine *e, const char *error);
+
 /* ---- block_keys.c ---- */
 /* A key changed or went, or a whole database (-1: all) did: who waits for it is served once the command is over. */
 void block_keys_note(struct engine *e, unsigned db, const struct keyref *key);
@@ -312,7 +321,8 @@ void block_keys_serve(struct engine *e);
 bool block_keys_hides(const struct call *c, const struct keyref *key);
 /* The request that has just run (again) waits (on). */
 bool block_keys_unfinished(const struct client *cl);
-void block_keys_unblock(struct client *cl, bool with_error);
+/* Ends the wait with an error, or without one with the null. */
+void block_keys_end(struct client *cl, const char *error);
 void block_keys_leave(struct client *cl);
 size_t block_keys_memory(const struct client *cl);
 void block_keys_deinit(struct engine *e);

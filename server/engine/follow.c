@@ -14,6 +14,9 @@
  * primary says when a key is gone: its own commands meet keys whatever their deadline, clients do not see due ones. */
 
 void engine_set_following(struct engine *e, bool following) {
+    if (following && !e->following)
+        block_release_all(e, "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                             "replica?)");
     e->following = following;
     engine_apply_expiry(e);
 }
@@ -100,11 +103,30 @@ void engine_follow_discard(struct client *cl) {
 }
 
 void engine_data_replaced(struct engine *e) {
-    if (e->watch_count != 0)
-        transaction_touch_all(e, -1);
+    engine_data_dropped(e);
     inflight_prune(&e->inflight, UINT64_MAX);
     e->recent_count = 0;
     e->recent_lost = false;
     for (size_t i = 0; i < e->client_count; i++)
         e->clients[i]->wait_offset = 0;
+}
+
+void engine_set_primary_link(struct engine *e, struct client *cl, struct conn *conn, void (*kill)(void *ctx),
+                             void *ctx) {
+    e->primary.client = cl;
+    e->primary.conn = conn;
+    e->primary.kill = kill;
+    e->primary.ctx = ctx;
+}
+
+void engine_drop_blocked(struct engine *e) {
+    for (size_t i = 0; i < e->client_count; i++) {
+        struct client *cl = e->clients[i];
+        if (!(cl->flags & CLIENT_BLOCKED) || cl->block == NULL || (cl->flags & CLIENT_CLOSE_ASAP))
+            continue;
+        engine_reply_error(cl, "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                               "replica?)");
+        block_resume(cl);
+        client_close_after_reply(cl);
+    }
 }

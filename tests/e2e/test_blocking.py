@@ -378,3 +378,26 @@ def test_a_thousand_wait(make_node):
         assert c.info("clients")["blocked_clients"] == "0"
     for w in ws:
         w.close()
+
+
+def test_around_replication(make_node):
+    primary = make_node()
+    replica = make_node({"replicaof": f"127.0.0.1 {primary.port}"})
+    with primary.client() as c, replica.client() as r, replica.client() as w, primary.client() as b:
+        wait_for(lambda: r.info("replication")["master_link_status"] == "up", 20)
+        w.send("XREAD", "BLOCK", 0, "STREAMS", "s", 0)
+        wait_for(lambda: r.info("clients")["blocked_clients"] == "1")
+        c.call("XADD", "s", "1-1", "f", "v")
+        assert w.read() == [[b"s", [[b"1-1", [b"f", b"v"]]]]]
+        assert r.try_call("BLPOP", "l", 0).code == "READONLY"
+        # Effects reach the replica behind their causes.
+        b.send("BLMOVE", "l", "m", "LEFT", "LEFT", 0)
+        wait_for(lambda: c.info("clients")["blocked_clients"] == "1")
+        c.call("RPUSH", "l", 1, 2)
+        assert b.read() == b"1"
+        wait_for(lambda: (r.call("LRANGE", "l", 0, -1), r.call("LRANGE", "m", 0, -1)) == ([b"2"], [b"1"]))
+        # Who waits at a node that becomes a replica waits no more.
+        b.send("BLPOP", "none", 0)
+        wait_for(lambda: c.info("clients")["blocked_clients"] == "1")
+        c.call("REPLICAOF", "127.0.0.1", "1")
+        assert b.read_until_closed().startswith(b"-UNBLOCKED force unblock from blocking operation, instance state changed")

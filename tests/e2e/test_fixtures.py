@@ -124,7 +124,7 @@ def test_the_deadlines_of_hash_fields(make_node):
         with node.client() as c:
             assert c.call("HPEXPIRETIME", "hfe:lp", "FIELDS", 4, "a", "b", "c", "d") == [FAR_MS, FAR_MS, -1, -2]
             assert c.call("HPEXPIRETIME", "hfe:ht", "FIELDS", 5, "f0", "f1", "f2", "f3", "f4") == [-1, FAR_MS, FAR_MS, FAR_MS, -1]
-            assert c.call("HLEN", "hfe:ht") == 700 and c.call("HGETALL", "hfe:lp") == [b"a", b"1", b"b", b"2", b"c", b"3"]
+            assert c.call("HLEN", "hfe:ht") == 700 and sorted(c.call("HGETALL", "hfe:lp")) == [b"1", b"2", b"3", b"a", b"b", b"c"]
             c.call("SAVE")
         node.restart()
 
@@ -178,19 +178,16 @@ def same_as_theirs(ours, theirs):
             assert x == y
 
 
+OWN = (b"radix-tree-nodes", b"active-time", b"seen-time", b"idle", b"inactive")
+
+
 def flat(v):
     """XINFO without what each server counts its own way, and without consumers' times."""
-    if isinstance(v, list):
-        out, skip = [], False
-        for x in v:
-            if skip:
-                skip = False
-            elif x in (b"radix-tree-nodes", b"active-time", b"seen-time", b"idle", b"inactive"):
-                skip = True
-            else:
-                out.append(flat(x))
-        return out
-    return v
+    if not isinstance(v, list):
+        return v
+    if len(v) > 2 and v[0] in (b"length", b"name"):
+        return [(k, flat(x)) for k, x in zip(v[::2], v[1::2]) if k not in OWN]
+    return [flat(x) for x in v]
 
 
 @pytest.mark.parametrize("compress", ["yes", "no"])
@@ -256,6 +253,7 @@ def test_our_aof_loads_in_redis(make_node, preamble):
         c.call("XADD", "stream:groups", "9000-1", "f", "after")
         c.call("XREADGROUP", "GROUP", "g1", "alice", "COUNT", 2, "STREAMS", "stream:groups", ">")
     ours.stop()
+    ours.reconfigure(appendonly="yes")
     base = [f for f in os.listdir(directory) if ".base." in f]
     assert base[0].endswith(".aof" if preamble == "no" else ".rdb")
     theirs = with_aof(make_node, directory, binary=REDIS_SERVER)

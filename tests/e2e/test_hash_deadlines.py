@@ -406,3 +406,50 @@ def test_the_log_repeats_a_random_history(make_node, seed):
     node.restart(kill=True)
     with node.client() as c:
         assert live() == before
+
+
+@pytest.mark.parametrize("version", [10, 11, 12])
+def test_a_replica_hides_due_fields_until_its_primary_removes_them(make_node, version):
+    primary = make_node({"rdb-version": version, "repl-diskless-sync-delay": 0})
+    with primary.client() as p:
+        p.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        for key, n in (("small", SMALL), ("large", LARGE)):
+            p.call("HSET", key, *(x for i in range(n) for x in (f"f{i}", i)))
+            p.call("HPEXPIREAT", key, FAR_MS, "FIELDS", 1, "f0")
+        replica = make_node({"replicaof": f"127.0.0.1 {primary.port}"})
+        with replica.client() as r:
+            wait_until(lambda: r.info("replication")["master_link_status"] == "up", timeout=20)
+            assert [r.call("HPEXPIRETIME", k, "FIELDS", 2, "f0", "f1") for k in ("small", "large")] == [[FAR_MS, -1]] * 2
+            for key, n in (("small", SMALL), ("large", LARGE)):
+                p.call("HPEXPIRE", key, 100, "FIELDS", 2, "f1", "f2")
+                p.call("HSET", "gone " + key, "f", "v")
+                p.call("HPEXPIRE", "gone " + key, 100, "FIELDS", 1, "f")
+            wait_until(lambda: r.call("HPEXPIRETIME", "gone large", "FIELDS", 1, "f")[0] > 0)
+            time.sleep(0.12)
+            assert r.call("DBSIZE") == 4 and sorted(r.call("KEYS", "*")) == [b"large", b"small"]
+            for key, n in (("small", SMALL), ("large", LARGE)):
+                assert r.call("HLEN", key) == n - 2 and r.call("HMGET", key, "f1", "f3") == [None, b"3"] and len(r.call("HKEYS", key)) == n - 2
+                assert r.call("EXISTS", "gone " + key) == 0 and r.call("HRANDFIELD", "gone " + key) is None
+                assert b"f1" not in r.call("HRANDFIELD", key, -2000) and b"f1" not in r.call("HSCAN", key, 0, "COUNT", 5000)[1]
+            assert r.info("stats")["expired_subkeys"] == "0"
+            p.call("HINCRBY", "small", "f1", 5)  # begins anew on both
+            for key in ("small", "large", "gone small", "gone large"):
+                p.call("HLEN", key)
+            wait_until(lambda: r.call("DBSIZE") == 2)
+            assert r.call("HGET", "small", "f1") == b"5"
+            wait_until(lambda: r.call("DEBUG", "DIGEST") == p.call("DEBUG", "DIGEST"))
+
+
+def test_deadlines_are_refused_while_a_replica_does_not_know_them(make_node):
+    primary = make_node({"rdb-version": 10, "repl-diskless-sync-delay": 0})
+    old = make_node({"replicaof": f"127.0.0.1 {primary.port}"}, binary=REDIS_SERVER)
+    with primary.client() as p, old.client() as r:
+        wait_until(lambda: r.info("replication")["master_link_status"] == "up", timeout=20)
+        p.call("HSET", "h", "f", 1)
+        for words in ("HEXPIRE h 100 FIELDS 1 f", "HPEXPIREAT h 5 FIELDS 1 f", "HPERSIST h FIELDS 1 f", "HSETEX h EX 5 FIELDS 1 f 2", "HGETEX h EX 5 FIELDS 1 f"):
+            assert str(p.try_call(*words.split())) == "ERR a replica is attached that does not know deadlines of hash fields"
+        assert p.call("HGETDEL", "h", "FIELDS", 1, "f") == [b"1"] and p.call("HSET", "h", "g", 2) == 1
+        wait_until(lambda: r.call("HGETALL", "h") == [b"g", b"2"])
+        r.call("REPLICAOF", "NO", "ONE")
+        wait_until(lambda: p.info("replication")["connected_slaves"] == "0")
+        assert p.call("HEXPIRE", "h", 100, "FIELDS", 1, "g") == [1]

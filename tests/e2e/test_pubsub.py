@@ -154,3 +154,25 @@ def test_messages_are_not_in_the_file(make_node):
     import glob
     text = b"".join(open(p, "rb").read() for p in glob.glob(node.data + "/appendonlydir/*.aof"))
     assert b"secret-message" not in text and b"SET" in text
+
+
+def test_replicas_pass_messages_on(make_node):
+    primary = make_node({"appendonly": "yes"})
+    replica = make_node({"replicaof": f"127.0.0.1 {primary.port}"})
+    with primary.client() as c, replica.client() as r, replica.client() as sub:
+        deadline = time.monotonic() + 20
+        while r.info("replication")["master_link_status"] != "up":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        sub.call("SUBSCRIBE", "x")
+        assert c.call("PUBLISH", "x", "1") == 0
+        c.call("MULTI")
+        c.call("SET", "k", "v")
+        c.call("PUBLISH", "x", "2")
+        c.call("EXEC")
+        assert messages(sub, 2) == [[b"message", b"x", b"1"], [b"message", b"x", b"2"]]
+        c.call("SET", "k", "w")
+    primary.kill()
+    primary.start()  # the file may have messages in it: nobody hears of them
+    with primary.client() as c:
+        assert c.call("GET", "k") in (b"v", b"w")

@@ -698,3 +698,45 @@ def test_config_rewrite_keeps_the_role(make_node):
         c.call("REPLICAOF", "NO", "ONE")
         c.call("CONFIG", "REWRITE")
     assert "replicaof 127" not in open(r.conf_path).read()
+
+
+def test_a_primary_that_comes_back_empty_does_not_wipe_its_replicas(make_node):
+    p = make_node(FAST)
+    rs = [replica_of(make_node, p, kind=k) for k in ("holdfast", "redis")]
+    wait_until(lambda: all(link_is_up(r) for r in rs))
+    write(p)
+    wait_equal(p, *rs)
+    want = digest(rs[0])
+    p.kill()
+    p.start()
+    p.wait_log("replica-accept-empty-primary")
+    time.sleep(1.2)
+    assert [digest(r) for r in rs] == [want, want] and not link_is_up(rs[0])
+    with p.client() as c:
+        c.call("SET", "a", 1)
+        assert str(c.try_call("SYNC")).startswith("NOMASTERLINK")
+        c.call("CONFIG", "SET", "replica-accept-empty-primary", "yes")
+    wait_equal(p, *rs)
+
+
+def test_who_waits_is_told_that_the_node_became_a_replica(make_node):
+    p = make_node(FAST)
+    r = make_node(FAST)
+    with r.client() as c, r.client() as waiter:
+        waiter.send("BLPOP", "list", 0)
+        wait_until(lambda: r.info("clients")["blocked_clients"] == "1")
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+        e = waiter.read()
+        assert str(e).startswith("UNBLOCKED force unblock from blocking operation")
+
+
+def test_the_link_to_the_primary_is_listed_and_can_be_killed(make_node):
+    p = make_node(FAST)
+    r = replica_of(make_node, p)
+    wait_until(lambda: link_is_up(r))
+    with r.client() as c:
+        assert f"addr=127.0.0.1:{p.port} ".encode() in c.call("CLIENT", "LIST", "TYPE", "master")
+        assert c.call("CLIENT", "KILL", "TYPE", "master") == 1
+        r.wait_log("the connection was killed")
+        wait_until(lambda: link_is_up(r))
+    assert syncs(p)[:2] == (1, 1)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "server/base/assert.h"
+#include "server/base/crc.h"
 #include "server/base/mem.h"
 #include "server/ds/listpack.h"
 
@@ -13,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void change(struct listpack **lp, uint64_t seed) {
     struct rng rng;
     rng_init(&rng, seed);
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 24; i++) {
         uint32_t n = listpack_count(*lp), at = n != 0 ? listpack_seek(*lp, (int64_t)rng_below(&rng, n)) : 0;
         const struct packed_item v = i & 1 ? packed_int((int64_t)rng_u64(&rng))
                                            : packed_bytes(slice_of("0123456789abcdef", rng_below(&rng, 17)));
@@ -46,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             HF_ASSERT(listpack_find(lp, listpack_first(lp), it.s, 0) <= at);
     }
     HF_ASSERT(n == count);
-    change(&lp, size + count);
+    change(&lp, crc64(count, data, size));
     listpack_destroy(lp);
     return 0;
 }

@@ -142,6 +142,11 @@ static void run_pause(struct call *c) {
     resp_ok(c->w);
 }
 
+static void run_follow(struct call *c) {
+    engine_set_following(c->engine, slice_is(c->argv[1], "on"));
+    resp_ok(c->w);
+}
+
 static void run_wait_ms(struct call *c) {
     int64_t ms;
     if (call_arg_timeout(c, 1, &ms))
@@ -157,6 +162,7 @@ static const struct command more_commands[] = {
     {.name = "unblock", .arity = 3, .run = run_unblock},
     {.name = "kill", .arity = 2, .run = run_kill},
     {.name = "pause", .arity = 2, .run = run_pause},
+    {.name = "follow", .arity = 2, .run = run_follow},
     {.name = "waitms", .arity = 2, .run = run_wait_ms},
 };
 
@@ -440,6 +446,21 @@ static void test_pause(void **state) {
     close(a), close(b), close(p);
 }
 
+static void test_a_node_that_becomes_a_replica(void **state) {
+    struct node *n = *state;
+    int a = peer(n), b = peer(n), p = peer(n);
+    const char *gone = "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+                       "replica?)\r\n<closed>";
+    talk(n, a, "TAKE k 0", "");
+    talk(n, b, "BLOCK 0", "");
+    talk(n, p, "FOLLOW on", OK);
+    expect(a, gone);
+    expect(b, gone);
+    assert_int_equal(waiting(n), 0);
+    assert_int_equal(n->blocks_freed, 1);
+    close(a), close(b), close(p);
+}
+
 static void test_held_replies(void **state) {
     struct node *n = *state;
     int a = peer(n), b = peer(n), p = peer(n);
@@ -544,6 +565,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_timeouts, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_unblock_and_close, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_pause, setup, node_teardown),
+        cmocka_unit_test_setup_teardown(test_a_node_that_becomes_a_replica, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_held_replies, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_silent, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_counted_once, setup, node_teardown),

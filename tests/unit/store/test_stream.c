@@ -432,7 +432,7 @@ static void takes_little_memory(void **state) {
     struct collection_limits limits;
     struct stream *s = numbers(&limits, 100000);
     size_t all = stream_memory_bytes(s, 0), some = stream_memory_bytes(s, 5);
-    assert_true(all < 100000 * 13);
+    assert_true(all < 100000 * 14);
     assert_true(some > all / 2 && some < all * 2);
     stream_destroy(s);
     s = numbers(&limits, 1);
