@@ -141,7 +141,7 @@ CONFIG = """
 3 exact CONFIG SET set-max-intset-entries <0|1|4|30|512>
 2 exact CONFIG SET stream-node-max-entries <0|1|3|10|100> stream-node-max-bytes <0|50|200|4096>
 2 exact CONFIG SET hll-sparse-max-bytes <0|50|500|3000>
-1 exact CONFIG SET {threshold} {int}
+1 exact CONFIG SET {threshold}
 """
 
 # The families that come later are taken in as soon as the server under test knows their commands.
