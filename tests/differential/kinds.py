@@ -280,9 +280,10 @@ class Kinds:
             (b"-1", b"536870912", b"9223372036854775807", b"abc", b"4294967296"))
 
     def make_threshold(self):
-        """A setting and a number for it, or none; sizes that are empty or end in a NUL are 0 and the number to Redis."""
+        """A setting and a number for it, or none; sizes that are empty or end in a NUL are 0 and the number to Redis, and of those
+        beyond 63 bits it says more."""
         value = self.make_int()
-        return [self.rng.choice(THRESHOLDS), value if value not in (b"", b"1\x00") else b"x"]
+        return [self.rng.choice(THRESHOLDS), value if value not in (b"", b"1\x00", b"9223372036854775808") else b"x"]
 
     # --- deadlines ---
 

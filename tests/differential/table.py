@@ -282,15 +282,16 @@ BITS = """
 0.5 exact BITFIELD_RO {key} ({bitop})+
 """
 
+# That PFDEBUG changes the encoding is a change to WATCH here, and none to Redis.
 HLL = """
 6 exact PFADD {pkey} {hll_members}
 1 exact PFADD {pkey}
 3 exact PFCOUNT ({pkey})+
 3 exact PFMERGE {pkey} ({pkey})*
 1 exact PFDEBUG ENCODING {pkey}
-1 exact PFDEBUG TODENSE {pkey}
+1 exact UNWATCH ; PFDEBUG TODENSE {pkey}
 1 exact PFDEBUG <DECODE|{word}> {pkey}
-0.1 exact PFDEBUG GETREG {pkey}
+0.1 exact UNWATCH ; PFDEBUG GETREG {pkey}
 1 exact GET {pkey}
 1 exact GETRANGE {pkey} 0 15
 0.1 exact SET {pkey} {value}
