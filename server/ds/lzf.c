@@ -181,6 +181,12 @@ int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
             memcpy(out, from, WIDE / 2);
             memcpy(out + WIDE / 2, from + WIDE / 2, WIDE / 2);
             out += n;
+        } else if (distance >= WIDE / 2 && (size_t)(out_end - out) >= n + WIDE / 2) {
+            /* What a step reads was written before it, by an earlier step where the two overlap. */
+            uint8_t *next = out + n;
+            for (; out < next; out += WIDE / 2, from += WIDE / 2)
+                memcpy(out, from, WIDE / 2);
+            out = next;
         } else if (distance >= n) {
             memcpy(out, from, n);
             out += n;
