@@ -527,7 +527,16 @@ const char *listpack_validate(struct slice b, bool deep, packed_each_fn *each, v
     }
     uint64_t count = 0, at = LISTPACK_HEADER_BYTES;
     while (at < b.n - 1) {
-        uint64_t left = b.n - 1 - at, len = measure(p + at, left);
+        uint64_t left = b.n - 1 - at, len;
+        if ((p[at] < 0xE0 || (p[at] > 0xF0 && p[at] < 0xF5)) && each == NULL) { /* short: one byte of back length */
+            len = listpack_element_bytes(p + at);
+            if (len < left && p[at + len] == len) {
+                at += len + 1;
+                count++;
+                continue;
+            }
+        }
+        len = measure(p + at, left);
         if (len == 0)
             return "an element of a listpack is damaged or reaches over its end";
         unsigned back = listpack_back_bytes(len);
