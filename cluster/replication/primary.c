@@ -502,7 +502,8 @@ void replicas_cron(struct replication *r) {
             replica_drop(p, "it has been silent for longer than repl-timeout");
     }
     /* Not into the middle of a transaction that is running. */
-    if (attached > 0 && !r->is_replica && !engine_is_busy(r->engine) && now - r->ping_us >= r->options.ping_period_s * 1000000) {
+    if (attached > 0 && !r->is_replica && !engine_is_busy(r->engine) &&
+        now - r->ping_us >= r->options.ping_period_s * 1000000) {
         const char *words[] = {"PING"};
         bool all = false;
         r->ping_us = now;
