@@ -508,6 +508,14 @@ static bool back_matches(const unsigned char *p, unsigned width, uint64_t n) {
     return true;
 }
 
+uint32_t listpack_verify_slow(const unsigned char *e, uint32_t left) {
+    uint64_t len = measure(e, left);
+    unsigned back = listpack_back_bytes(len);
+    if (len == 0 || back > left - len || !back_matches(e + len, back, len))
+        return 0;
+    return (uint32_t)len + back;
+}
+
 const char *listpack_validate(struct slice b, bool deep, packed_each_fn *each, void *arg, uint64_t *ret_count) {
     const unsigned char *p = (const unsigned char *)b.p;
     if (b.n < LISTPACK_EMPTY_BYTES)
