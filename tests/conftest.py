@@ -24,11 +24,11 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if "long" in item.keywords and not config.getoption("--long"):
+        if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="needs --long"))
-        if "holdfast" in item.keywords and not is_holdfast():
+        if item.get_closest_marker("holdfast") and not is_holdfast():
             item.add_marker(pytest.mark.skip(reason="only Holdfast has this"))
-        if "redis" in item.keywords and is_holdfast():
+        if item.get_closest_marker("redis") and is_holdfast():
             item.add_marker(pytest.mark.skip(reason="only Redis has this"))
 
 

@@ -122,6 +122,7 @@ void link_send_ack(struct replication *r) {
                             slice_of(received, num_format_u64(received, changelog_sealed(r->log))), SLICE_LIT("FACK"),
                             slice_of(durable, num_format_u64(durable, on_disk))};
     l->acked_us = clock_mono_us();
+    l->told_durable = on_disk;
     link_send(r, argv, on_disk > 0 ? 5 : 3);
 }
 
@@ -381,7 +382,9 @@ void link_before_sleep(struct replication *r) {
         if (l->state == LINK_STREAM)
             link_close(r, "the connection was killed");
     }
-    if (l->state == LINK_STREAM && l->acked_us == 0)
+    /* What the primary asked for is told twice: when it is here and when it is on disk. */
+    if (l->state == LINK_STREAM &&
+        (l->acked_us == 0 || (l->told_durable < l->asked && changelog_durable(r->log) > l->told_durable)))
         link_send_ack(r);
     if (l->state == LINK_STREAM)
         update_watch(r);

@@ -219,6 +219,13 @@ static void take_ack(struct call *c, struct replica *p) {
         bool received = slice_is(c->argv[i], "ack");
         if ((!received && !slice_is(c->argv[i], "fack")) || num_parse_i64(c->argv[i + 1], &offset) != 0 || offset < 0)
             continue;
+        if ((uint64_t)offset > changelog_sealed(p->r->log)) {
+            char reason[128];
+            snprintf(reason, sizeof reason, "it acknowledges %" PRIu64 " bytes that were never written",
+                     (uint64_t)offset - changelog_sealed(p->r->log));
+            replica_drop(p, reason);
+            return;
+        }
         uint64_t *field = received ? &p->acked : &p->durable;
         if ((uint64_t)offset > *field)
             *field = (uint64_t)offset;
@@ -308,8 +315,10 @@ void primary_replconf(struct call *c) {
     }
     if (c->argc >= 3 && slice_is(c->argv[1], "getack")) {
         /* Of our primary: it waits for the answer on the link, not here. */
-        if (c->client->flags & CLIENT_PRIMARY)
+        if (c->client->flags & CLIENT_PRIMARY) {
             r->link.acked_us = 0;
+            r->link.asked = changelog_sealed(r->log);
+        }
         return;
     }
     if (c->client->flags & CLIENT_INTERNAL)
@@ -501,7 +510,9 @@ void replicas_cron(struct replication *r) {
         if (is_silent(p, now))
             replica_drop(p, "it has been silent for longer than repl-timeout");
     }
-    if (attached > 0 && !r->is_replica && now - r->ping_us >= r->options.ping_period_s * 1000000) {
+    /* Not into the middle of a transaction that is running. */
+    if (attached > 0 && !r->is_replica && !engine_is_busy(r->engine) &&
+        now - r->ping_us >= r->options.ping_period_s * 1000000) {
         const char *words[] = {"PING"};
         bool all = false;
         r->ping_us = now;

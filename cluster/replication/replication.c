@@ -113,7 +113,7 @@ void replication_before_sleep(struct replication *r) {
     link_before_sleep(r);
     if (r->replica_count > 0)
         full_sync_cron(r);
-    if (r->ask_acks) {
+    if (r->ask_acks && !engine_is_busy(r->engine)) {
         const char *words[] = {"REPLCONF", "GETACK", "*"};
         r->ask_acks = false;
         if (!r->is_replica && replicas_attached(r) > 0)
@@ -125,7 +125,7 @@ void replication_before_sleep(struct replication *r) {
     r->fed = sealed;
     backlog_trim(&r->backlog);
     for (size_t i = 0; i < r->replica_count; i++)
-        if (r->replicas[i]->state == REPLICA_ONLINE)
+        if (r->replicas[i]->cursor != NULL)
             client_feed(r->replicas[i]->client);
 }
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "server/base/clock.h"
+#include "server/engine/write_ack.h"
 
 /* INFO: the section Replication, and what replication knows of Stats. */
 
@@ -80,6 +81,10 @@ static void section(void *ctx, struct buf *out) {
     info_field_i64(out, "repl_backlog_active", open);
     info_field_i64(out, "repl_backlog_size", r->options.backlog_size_bytes);
     info_field_u64(out, "repl_backlog_first_byte_offset", open ? backlog_first(&r->backlog) + 1 : 0);
+    struct write_ack_stats acks;
+    engine_write_ack_stats(r->engine, &acks);
+    info_field_u64(out, "write_ack_waiting_clients", acks.waiting);
+    info_field_u64(out, "write_ack_timeouts", acks.timeouts);
     info_field_u64(out, "repl_backlog_histlen", open ? backlog_bytes(&r->backlog) : 0);
 }
 

@@ -98,6 +98,7 @@ struct link {
     int fd;                    /* of the snapshot on disk, -1 */
     char path[64];
     int64_t io_us, down_us, retry_us, acked_us, synced_us;
+    uint64_t asked, told_durable; /* offset at the last GETACK; the durable offset of our last acknowledgement */
     uint64_t stream_errors;
     char last_error[200]; /* said once */
 };

@@ -9,6 +9,7 @@
 #include "server/base/logging.h"
 #include "server/base/mem.h"
 #include "server/base/rng.h"
+#include "server/engine/write_ack.h"
 
 /* Primary or replica, and the way from one to the other.
  *
@@ -62,6 +63,7 @@ void role_follow(struct replication *r, const char *host, int port) {
     log_set_role('S');
     role_update_guard(r);
     if (was_primary) {
+        engine_write_ack_disown(r->engine);
         engine_drop_blocked(r->engine);
         r->empty_start = false;
         int db = changelog_db(r->log);

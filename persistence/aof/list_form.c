@@ -6,8 +6,23 @@
 #include "server/ds/listpack.h"
 #include "server/ds/quicklist.h"
 
+struct node_form {
+    struct form_pieces *pieces;
+    uint32_t left;  /* elements of the node */
+    bool temporary; /* its bytes are gone once all were shown */
+};
+
 static int add(void *arg, const struct packed_item *v) {
-    return form_pieces_add(arg, v) ? 0 : -1;
+    struct node_form *n = arg;
+    bool going = form_pieces_add(n->pieces, v);
+    if (--n->left == 0 && n->temporary)
+        going = form_pieces_flush(n->pieces);
+    return going ? 0 : -1;
+}
+
+static bool add_node(struct form_pieces *p, const struct quicklist_node *n) {
+    struct node_form f = {.pieces = p, .left = n->count, .temporary = quicklist_node_is_lzf(n)};
+    return quicklist_node_each(n, add, &f) == 0;
 }
 
 void value_form_list(struct command_form *f, struct slice key, const struct entry *e) {
@@ -23,8 +38,7 @@ void value_form_list(struct command_form *f, struct slice key, const struct entr
     } else {
         const struct quicklist *ql = entry_object(e);
         for (const struct quicklist_node *n = ql->head; n != NULL && going; n = n->next)
-            /* What a compressed node shows is gone behind it. */
-            going = quicklist_node_each(n, add, &p) == 0 && (!quicklist_node_is_lzf(n) || form_pieces_flush(&p));
+            going = add_node(&p, n);
     }
     (void)form_pieces_end(&p);
 }

@@ -3,6 +3,7 @@
 
 #include "server/commands/bitmap_int.h"
 
+#include "server/base/assert.h"
 #include "server/base/mem.h"
 #include "server/base/num.h"
 #include "server/commands/bits.h"
@@ -251,6 +252,29 @@ static int64_t read_sources(struct call *c, struct source *sources, struct slice
     return (int64_t)longest;
 }
 
+#define REUSE_MIN_BYTES (1u << 20)
+
+/* The block of the destination's old value, taken out of the keyspace, where it is large, fits, and is nobody else's:
+ * the kernel takes as long to give new pages as the operation takes. NULL where there is none. */
+static struct rbuf *take_destination(struct call *c, size_t len) {
+    struct keyref dst = call_key(c, 2);
+    struct value old;
+    int64_t deadline;
+    if (len < REUSE_MIN_BYTES)
+        return NULL;
+    for (int i = 3; i < c->argc; i++)
+        if (slice_eq(c->argv[i], dst.key))
+            return NULL;
+    const struct entry *e = keyspace_peek(c->ks, c->db, &dst);
+    if (e == NULL || entry_deadline_ms(e) != KEYSPACE_NO_DEADLINE) /* a key that is due has more to it */
+        return NULL;
+    const struct value v = entry_value(e);
+    if (v.repr != VALUE_REPR_RBUF || !rbuf_is_unique(v.u.rbuf) || v.u.rbuf->cap < len || v.u.rbuf->cap / 2 > len)
+        return NULL;
+    HF_ASSERT(keyspace_detach(c->ks, c->db, &dst, &old, &deadline));
+    return old.u.rbuf;
+}
+
 static void store_result(struct call *c, int operation, struct rbuf *result) {
     struct keyref dst = call_key(c, 2);
     if (result == NULL) {
@@ -276,7 +300,9 @@ static void bitop_run(struct call *c) {
     struct source *sources = mem_alloc((size_t)count * sizeof *sources);
     struct slice *slices = mem_alloc((size_t)count * sizeof *slices);
     int64_t len = read_sources(c, sources, slices, count);
-    struct rbuf *result = len > 0 ? rbuf_try_create((size_t)len) : NULL;
+    struct rbuf *result = len > 0 ? take_destination(c, (size_t)len) : NULL;
+    if (len > 0 && result == NULL)
+        result = rbuf_try_create((size_t)len);
     if (len > 0 && result == NULL) {
         string_error_memory(c);
     } else if (len >= 0) {

@@ -119,6 +119,14 @@ COMBINE(combine_xor, x ^ y)
 COMBINE(combine_first_not, y & ~x) /* d holds the others' union, s is the first */
 COMBINE(combine_others_not, x & ~y)
 
+static void complement(unsigned char *d, size_t n) {
+    size_t i = 0;
+    for (; i + sizeof(vec) <= n; i += sizeof(vec))
+        *(vec *)(d + i) = ~*(const vec *)(d + i);
+    for (; i < n; i++)
+        d[i] = (unsigned char)~d[i];
+}
+
 /* d: set in exactly one so far; twice: set in more. */
 static void combine_one(unsigned char *restrict d, unsigned char *restrict twice, const unsigned char *restrict s,
                         size_t n) {
@@ -187,8 +195,7 @@ static void combine_block(enum bits_op op, unsigned char *d, const struct slice 
         break;
     case BITS_NOT:
         load_block(d, sources[0], at, n);
-        for (size_t i = 0; i < n; i++)
-            d[i] = (unsigned char)~d[i];
+        complement(d, n);
         break;
     case BITS_DIFF:
     case BITS_ANDOR:

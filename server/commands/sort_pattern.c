@@ -58,7 +58,7 @@ bool sort_pattern_get(struct call *c, const struct sort_pattern *p, struct slice
         return false;
     if (p->has_field) {
         const struct collection h = call_collection(c, e);
-        return hash_get(&h, p->field, call_now_ms(c), ret_value);
+        return hash_get(&h, p->field, keyspace_field_now_ms(c->ks), ret_value);
     }
     int64_t i;
     char unused[24];

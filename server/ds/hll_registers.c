@@ -87,6 +87,7 @@ static void merge_dense(uint8_t *registers, const unsigned char *object) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) {
         merge_avx2(registers, object + HLL_HEADER_BYTES);
+        hll_clear_upper_halves();
         return;
     }
 #endif

@@ -504,6 +504,14 @@ static bool back_matches(const unsigned char *p, unsigned width, uint64_t n) {
     return true;
 }
 
+uint32_t listpack_verify_slow(const unsigned char *e, uint32_t left) {
+    uint64_t len = measure(e, left);
+    unsigned back = listpack_back_bytes(len);
+    if (len == 0 || back > left - len || !back_matches(e + len, back, len))
+        return 0;
+    return (uint32_t)len + back;
+}
+
 const char *listpack_validate(struct slice b, bool deep, packed_each_fn *each, void *arg, uint64_t *ret_count) {
     const unsigned char *p = (const unsigned char *)b.p;
     if (b.n < LISTPACK_EMPTY_BYTES)
@@ -519,7 +527,16 @@ const char *listpack_validate(struct slice b, bool deep, packed_each_fn *each, v
     }
     uint64_t count = 0, at = LISTPACK_HEADER_BYTES;
     while (at < b.n - 1) {
-        uint64_t left = b.n - 1 - at, len = measure(p + at, left);
+        uint64_t left = b.n - 1 - at, len;
+        if ((p[at] < 0xE0 || (p[at] > 0xF0 && p[at] < 0xF5)) && each == NULL) { /* short: one byte of back length */
+            len = listpack_element_bytes(p + at);
+            if (len < left && p[at + len] == len) {
+                at += len + 1;
+                count++;
+                continue;
+            }
+        }
+        len = measure(p + at, left);
         if (len == 0)
             return "an element of a listpack is damaged or reaches over its end";
         unsigned back = listpack_back_bytes(len);

@@ -164,6 +164,16 @@ uint32_t listpack_random_distinct(const struct listpack *lp, unsigned stride, st
 
 /* ---- trust ---- */
 
+uint32_t listpack_verify_slow(const unsigned char *e, uint32_t left);
+/* For walks over bytes that were not validated: the bytes of the element at e with its back length, or 0 where it is
+ * damaged or takes more than the `left` bytes in front of the end mark. */
+static inline uint32_t listpack_verify(const unsigned char *e, uint32_t left) {
+    uint32_t n = e[0] < 0x80 ? 1 : 1 + (e[0] & 63u);
+    if (__builtin_expect(e[0] < 0xC0, 1))
+        return n < left && e[n] == n ? n + 1 : 0;
+    return listpack_verify_slow(e, left);
+}
+
 /* Checks bytes from outside (packed.h). Not deep: the header and the end mark only, without each(), which is not
  * enough for any other call here. *ret_count: elements; UINT64_MAX where not deep and the header does not say. */
 const char *listpack_validate(struct slice b, bool deep, packed_each_fn *each, void *arg, uint64_t *ret_count);

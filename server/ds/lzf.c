@@ -8,8 +8,13 @@
 
 #include "server/base/endian.h"
 
-/* Greedy matching with one remembered place for each hash of three bytes. The table has as many places as the input is
- * worth (512 to 8192).
+/* Greedy matching with one remembered place for each hash of three or four bytes. The table has as many places as the
+ * input is worth (512 to 8192).
+ *
+ * A match of three bytes between literals saves nothing: it takes two, and the literals behind it a length of their
+ * own. So inputs of some size look for four, and are done in 40 to 90 % of the time; listpacks of records and JSON come
+ * out 4 to 6 % larger, source code the same, hexadecimal digits of random numbers 13 % (of 15 that were saved). Short
+ * inputs have too few matches to be choosy.
  */
 
 #define MAX_LITERALS 32
@@ -20,12 +25,20 @@
 #define HASH_BITS_MAX 13
 #define MISSES_SHIFT 7 /* a step more after each 128 places without a match */
 
+static uint64_t load_u64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 static size_t match_length(const uint8_t *a, const uint8_t *b, size_t most) {
     size_t n = 0;
+    while (n + 32 <= most &&
+           ((load_u64(a + n) ^ load_u64(b + n)) | (load_u64(a + n + 8) ^ load_u64(b + n + 8)) |
+            (load_u64(a + n + 16) ^ load_u64(b + n + 16)) | (load_u64(a + n + 24) ^ load_u64(b + n + 24))) == 0)
+        n += 32;
     while (n + 8 <= most) {
-        uint64_t x, y;
-        memcpy(&x, a + n, 8);
-        memcpy(&y, b + n, 8);
+        uint64_t x = load_u64(a + n), y = load_u64(b + n);
         if (x != y) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
             return n + (size_t)__builtin_ctzll(x ^ y) / 8;
@@ -92,34 +105,35 @@ static inline __attribute__((always_inline)) uint32_t place_swap(void *places, u
     return was;
 }
 
-/* The three bytes at p, of which four are there, in the upper part of a word. */
-static inline uint32_t three_of_four(const uint8_t *p) {
-    return load_le32(p) << 8;
+/* The `least` bytes at p, of which four are there, in the upper part of a word. */
+static inline __attribute__((always_inline)) uint32_t bytes_at(const uint8_t *p, size_t least) {
+    return load_le32(p) << 8 * (4 - least);
 }
 
-static inline __attribute__((always_inline)) size_t
-compress(const uint8_t *in, size_t src_len, void *dst, size_t dst_cap, void *places, unsigned width, unsigned bits) {
+static inline __attribute__((always_inline)) size_t compress(const uint8_t *in, size_t src_len, void *dst,
+                                                             size_t dst_cap, void *places, unsigned width,
+                                                             unsigned bits, size_t least) {
     struct out o = {.p = dst, .end = (uint8_t *)dst + dst_cap};
     memset(places, 0, (size_t)width << bits);
     size_t at = 1, literals = 0, misses = 0;
     while (at + 4 <= src_len) {
-        uint32_t bytes = three_of_four(in + at);
+        uint32_t bytes = bytes_at(in + at, least);
         uint32_t distance = (uint32_t)at - place_swap(places, width, bytes * HASH_FACTOR >> (32 - bits), (uint32_t)at);
-        if ((width > 1 && distance - 1 >= MAX_DISTANCE) || three_of_four(in + at - distance) != bytes) {
+        if ((width > 1 && distance - 1 >= MAX_DISTANCE) || bytes_at(in + at - distance, least) != bytes) {
             /* What does not compress is passed over faster and faster. */
             at += 1 + (misses++ >> MISSES_SHIFT);
             continue;
         }
         misses = 0;
         size_t most = src_len - at < MAX_LENGTH ? src_len - at : MAX_LENGTH;
-        size_t n = 3 + match_length(in + at + 3, in + at + 3 - distance, most - 3);
+        size_t n = least + match_length(in + at + least, in + at + least - distance, most - least);
         if (!put_literals(&o, in + literals, at - literals) || !put_match(&o, distance, n))
             return 0;
         /* Two places near the end of the match are enough to find what follows it again. */
         size_t end = literals = at + n;
         for (at = end - 2; at < end; at++)
             if (at + 4 <= src_len)
-                (void)place_swap(places, width, three_of_four(in + at) * HASH_FACTOR >> (32 - bits), (uint32_t)at);
+                (void)place_swap(places, width, bytes_at(in + at, least) * HASH_FACTOR >> (32 - bits), (uint32_t)at);
     }
     if (!put_literals(&o, in + literals, src_len - literals))
         return 0;
@@ -133,19 +147,39 @@ size_t lzf_compress(const void *src, size_t src_len, void *dst, size_t dst_cap) 
         uint32_t wide[1u << HASH_BITS_MAX];
     } places;
     if (src_len <= UINT8_MAX)
-        return compress(src, src_len, dst, dst_cap, places.narrow, 1, HASH_BITS_MIN);
+        return compress(src, src_len, dst, dst_cap, places.narrow, 1, HASH_BITS_MIN, 3);
     unsigned bits = HASH_BITS_MIN;
     while (bits < HASH_BITS_MAX && (size_t)1 << bits < src_len)
         bits++;
     if (src_len <= UINT16_MAX)
-        return compress(src, src_len, dst, dst_cap, places.middle, 2, bits);
-    return compress(src, src_len, dst, dst_cap, places.wide, 4, bits);
+        return compress(src, src_len, dst, dst_cap, places.middle, 2, bits, 4);
+    return compress(src, src_len, dst, dst_cap, places.wide, 4, bits, 4);
 }
 
 /* Most runs and matches are short: where there is room, so many bytes are copied at once whatever the length, and the
- * next ones overwrite the rest. A call of memcpy() for a few bytes takes longer than that. */
+ * next ones overwrite the rest. A call of memcpy() for a few bytes takes longer than that, and a copy of unknown length
+ * that the compiler turns into "rep movs" much longer. Half as many do for a match, whose bytes may repeat. */
 #define WIDE 32
 _Static_assert(WIDE >= MAX_LITERALS, "a run of literals is one copy");
+
+/* n bytes that repeat those in front of them. A chunk that is no longer than the period reads only what was there
+ * before it; a short period is made longer by going through it several times. */
+static void repeat(uint8_t *out, size_t period, size_t n) {
+    size_t i = 0;
+    if (period < 8) {
+        size_t longer = (8 + period - 1) / period * period;
+        for (; i < n && i < longer - period; i++)
+            out[i] = *(out + i - period);
+        period = longer;
+    }
+    if (period >= 16)
+        for (; i + 16 <= n; i += 16)
+            memcpy(out + i, out + i - period, 16);
+    for (; i + 8 <= n; i += 8)
+        memcpy(out + i, out + i - period, 8);
+    for (; i < n; i++)
+        out[i] = *(out + i - period);
+}
 
 int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
     const uint8_t *in = src, *in_end = in + src_len;
@@ -181,15 +215,16 @@ int lzf_decompress(const void *src, size_t src_len, void *dst, size_t dst_len) {
             memcpy(out, from, WIDE / 2);
             memcpy(out + WIDE / 2, from + WIDE / 2, WIDE / 2);
             out += n;
-        } else if (distance >= n) {
-            memcpy(out, from, n);
+        } else if (distance >= WIDE / 2 && (size_t)(out_end - out) >= n + WIDE / 2) {
+            for (size_t i = 0; i < n; i += WIDE / 2)
+                memcpy(out + i, from + i, WIDE / 2);
             out += n;
         } else if (distance == 1) {
             memset(out, *from, n);
             out += n;
         } else {
-            while (n-- > 0) /* overlapping: the bytes just written are read again */
-                *out++ = *from++;
+            repeat(out, distance, n);
+            out += n;
         }
     }
     return out == out_end ? 0 : -1;

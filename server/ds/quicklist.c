@@ -182,6 +182,12 @@ static bool fits(const struct quicklist *ql, const struct quicklist_node *n, uin
     return n->bytes + bytes <= limit_bytes(ql) && (ql->fill < 0 || n->count + count <= (uint64_t)ql->fill);
 }
 
+/* The same for one element, which is not large: its exact size matters in the last bytes of a node only. */
+static bool has_room(const struct quicklist *ql, const struct quicklist_node *n, struct packed_item v) {
+    return fits(ql, n, (v.is_int ? 0 : v.s.n) + LISTPACK_ELEMENT_OVERHEAD_BYTES, 1) ||
+           (!v.is_int && fits(ql, n, listpack_item_bytes(v), 1));
+}
+
 /* ---- the whole ---- */
 
 struct quicklist *quicklist_create(int fill, unsigned depth) {
@@ -255,7 +261,7 @@ int quicklist_push(struct quicklist *ql, enum quicklist_side side, struct packed
     if (!is_storable(v))
         return -1;
     struct quicklist_node *n = side == QUICKLIST_HEAD ? ql->head : ql->tail;
-    if (!is_large(ql, v) && fits(ql, n, v.is_int ? LISTPACK_ELEMENT_OVERHEAD_BYTES : listpack_item_bytes(v), 1)) {
+    if (!is_large(ql, v) && has_room(ql, n, v)) {
         put_at_end(ql, n, side, v);
         return 0;
     }

@@ -65,8 +65,9 @@ void quicklist_rotate(struct quicklist *ql);
 /* Deletes up to n elements from an index (negative: from the end) on. Returns how many. */
 uint64_t quicklist_delete_range(struct quicklist *ql, int64_t index, uint64_t n);
 
-/* Calls each() for up to n elements from an index on (negative: from the end), towards the tail or `backwards`, until it
- * returns nonzero; returns that. The list does not change meanwhile. */
+/* Calls each() for up to n elements from an index on (negative: from the end), towards the tail or `backwards`, until
+ * it returns nonzero; returns that. The list does not change meanwhile. An element's bytes are valid until each()
+ * returns. */
 int quicklist_each(const struct quicklist *ql, int64_t index, uint64_t n, bool backwards,
                    int (*each)(void *arg, const struct packed_item *v), void *arg);
 /* The same for the elements of one node, forwards. */

@@ -376,9 +376,11 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
         from = outq_end(&cl->out);
     if (!e->in_exec)
         e->changed_count = 0;
-    e->log_active = !e->applying && changelog_is_active(e->log) &&
-                    (!e->following || (cl->flags & CLIENT_PRIMARY) != 0); /* an earlier command may have switched the AOF on */
-    if (e->log_active) {
+    /* As it is now: an earlier command may have switched the AOF on. On a replica the stream alone is logged, but clients
+     * may read what of it is in flight. */
+    const bool tracked = !e->applying && changelog_is_active(e->log);
+    e->log_active = tracked && (!e->following || (cl->flags & CLIENT_PRIMARY) != 0);
+    if (tracked) {
         e->own_count = 0;
         buf_clear(&e->own_bytes);
         if (!e->in_exec) {
@@ -417,9 +419,9 @@ void engine_execute(struct engine *e, struct client *cl, struct command_entry *c
         e->call = &c;
         engine_log_request(e, cl, &c, raw);
         e->call = outer;
-        if (!e->in_exec)
-            mark_reply(e, cl, &c, from, log_before);
     }
+    if (tracked && !e->in_exec)
+        mark_reply(e, cl, &c, from, log_before);
     if (acked && e->dirty != dirty_before)
         write_ack_note(cl, from, e->log_active ? changelog_appended(e->log) : UINT64_MAX);
     if (__builtin_expect(ns >= 1000000, 0)) {

@@ -43,6 +43,7 @@ if HAVE_CMOCKA
 engine_unit_tests = \
 	tests/unit/engine/test_block_keys \
 	tests/unit/engine/test_command \
+	tests/unit/engine/test_follow \
 	tests/unit/engine/test_hold \
 	tests/unit/engine/test_inflight \
 	tests/unit/engine/test_info \
@@ -85,6 +86,9 @@ tests_unit_engine_test_pubsub_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_write_ack_SOURCES = tests/unit/engine/test_write_ack.c tests/unit/engine/engine_fixture.h tests/support/unit.h
 tests_unit_engine_test_write_ack_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_write_ack_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+tests_unit_engine_test_follow_SOURCES = tests/unit/engine/test_follow.c tests/unit/engine/engine_fixture.h tests/support/unit.h
+tests_unit_engine_test_follow_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_engine_test_follow_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 tests_unit_engine_test_hold_SOURCES = tests/unit/engine/test_hold.c tests/unit/engine/engine_fixture.h tests/support/unit.h
 tests_unit_engine_test_hold_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_engine_test_hold_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

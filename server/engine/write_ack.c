@@ -185,12 +185,19 @@ static void pass(struct rebuild *r, uint64_t end, bool keep) {
     }
 }
 
-static void append_error(struct engine *e, struct outq *q, const struct ack_wait *w) {
+static void append_error(struct engine *e, struct outq *q, const struct ack_wait *w, bool disowned) {
     const struct write_ack_source *s = &e->ack_source;
     size_t have =
         s->confirmed != NULL && w->offset != UINT64_MAX ? s->confirmed(s->ctx, w->offset, w->terms.durable) : 0;
     char text[ERROR_BYTES];
-    int n = snprintf(text, sizeof text,
+    int n;
+    if (disowned)
+        n = snprintf(text, sizeof text,
+                     "UNCONFIRMED The write is applied here, but this node became a replica before %u replicas "
+                     "confirmed it",
+                     w->terms.replicas);
+    else
+        n = snprintf(text, sizeof text,
                      "UNCONFIRMED The write is applied here, but only %zu of %u replicas confirmed it within %lld ms",
                      have, w->terms.replicas, (long long)w->terms.timeout_ms);
     HF_ASSERT(n > 0 && (size_t)n < sizeof text);
@@ -201,7 +208,8 @@ static void append_error(struct engine *e, struct outq *q, const struct ack_wait
     e->ack_timeouts++;
 }
 
-static void give_up(struct client *cl, int64_t now_us) {
+/* What is late becomes an error; disown: all that is not confirmed. */
+static void give_up(struct client *cl, int64_t now_us, bool disown) {
     struct client_acks *a = cl->acks;
     struct outq old = cl->out;
     outq_init_at(&cl->out, old.begin);
@@ -209,12 +217,12 @@ static void give_up(struct client *cl, int64_t now_us) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < a->count; i++) {
         struct ack_wait w = *wait_at(a, i);
-        bool late = w.deadline_us != 0 && w.deadline_us <= now_us && !is_confirmed(cl->engine, &w);
+        bool late = (disown || (w.deadline_us != 0 && w.deadline_us <= now_us)) && !is_confirmed(cl->engine, &w);
         pass(&r, w.from, true);
         uint64_t start = outq_end(&cl->out);
         pass(&r, w.to, !late);
         if (late) {
-            append_error(cl->engine, &cl->out, &w);
+            append_error(cl->engine, &cl->out, &w, disown);
             continue;
         }
         w.from = start;
@@ -244,7 +252,7 @@ static int64_t on_timer(struct loop *loop, uint64_t id, void *arg) {
             late = at != 0 && at <= now;
         }
         if (late)
-            give_up(cl, now);
+            give_up(cl, now, false);
         for (uint32_t k = 0; k < cl->acks->count; k++) {
             int64_t at = wait_at(cl->acks, k)->deadline_us;
             if (at != 0 && at < next)
@@ -254,6 +262,14 @@ static int64_t on_timer(struct loop *loop, uint64_t id, void *arg) {
     if (next != INT64_MAX)
         arm(e, next);
     return -1;
+}
+
+void engine_write_ack_disown(struct engine *e) {
+    for (size_t i = 0; i < e->client_count; i++) {
+        struct client *cl = e->clients[i];
+        if (write_ack_is_waiting(cl) && !(cl->flags & CLIENT_CLOSE_ASAP))
+            give_up(cl, 0, true);
+    }
 }
 
 void engine_write_ack_stats(const struct engine *e, struct write_ack_stats *ret_stats) {

@@ -50,6 +50,8 @@ struct write_ack_stats {
     uint64_t waiting;  /* clients with replies that are held now */
     uint64_t timeouts; /* replies that became errors */
 };
+/* Replies that are held now will never be confirmed: the history that they belong to is not this node's any more. */
+void engine_write_ack_disown(struct engine *e);
 void engine_write_ack_stats(const struct engine *e, struct write_ack_stats *ret_stats);
 
 /* ---- for the engine ---- */

@@ -2,7 +2,8 @@
  * (VALUE_ENC_QUICKLIST); it goes back to a listpack where little is left.
  *
  * Handles as in collection.h. Elements are packed items: text, or the integer that it spells. Borrowed bytes are valid
- * until the list changes; bytes passed in do not lie in the list. Indexes that are negative count from the end.
+ * until the list changes, those that list_each() shows until each() returns; bytes passed in do not lie in the list.
+ * Indexes that are negative count from the end.
  *
  * A list becomes a quicklist before a change for which, by the sum of the lengths that come in (the overhead of their
  * encoding is not counted), one node would be too small. It becomes a listpack again behind a removal that leaves one

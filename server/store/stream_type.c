@@ -9,59 +9,70 @@
 
 /* ---- loading ---- */
 
-static const char bad_inside[] = "a node of a stream has another inner structure than it states";
+static const char bad_inside[] = "a node of a stream is damaged or has another inner structure than it states";
 
-/* Steps over a number between 0 and max; false where something else or nothing stands there. */
-static bool take_number(const struct listpack *lp, uint32_t *inout_at, uint64_t max, uint64_t *ret_n) {
-    if (*listpack_ptr(lp, *inout_at) == LISTPACK_END)
-        return false;
-    struct packed_item item = listpack_get(lp, *inout_at);
-    if (!item.is_int || (uint64_t)item.i > max)
-        return false;
-    *ret_n = (uint64_t)item.i;
-    *inout_at = listpack_skip(lp, *inout_at);
-    return true;
-}
+/* A walk over the bytes of a node that nobody has looked at yet. Each item is verified as it is stepped over. */
+struct scan {
+    const unsigned char *p;
+    uint32_t at, end; /* end: of the end mark */
+    uint64_t count;
+};
 
-static bool take_items(const struct listpack *lp, uint32_t *inout_at, uint64_t n) {
-    for (; n > 0; n--) {
-        if (*listpack_ptr(lp, *inout_at) == LISTPACK_END)
+static inline bool take_items(struct scan *k, uint64_t n) {
+    for (k->count += n; n > 0; n--) {
+        uint32_t bytes = listpack_verify(k->p + k->at, k->end - k->at);
+        if (bytes == 0)
             return false;
-        *inout_at = listpack_skip(lp, *inout_at);
+        k->at += bytes;
     }
     return true;
 }
 
-/* The entry at *inout_at of a listpack whose items are sound. Flags are changed in place: they take one byte. */
-static bool take_entry(const struct listpack *lp, uint32_t *inout_at, uint64_t master_fields, uint64_t *ret_flags,
-                       uint64_t ret_delta[2]) {
-    uint64_t items = master_fields, before = 3, n;
-    if (*listpack_ptr(lp, *inout_at) > (ENTRY_DELETED | ENTRY_SAME_FIELDS))
+/* Steps over a number between 0 and max; false where something else or nothing stands there. */
+static inline bool take_number(struct scan *k, uint64_t max, uint64_t *ret_n) {
+    const unsigned char *e = k->p + k->at;
+    if (!take_items(k, 1))
         return false;
-    if (!take_number(lp, inout_at, ENTRY_DELETED | ENTRY_SAME_FIELDS, ret_flags) ||
-        !take_number(lp, inout_at, UINT64_MAX, &ret_delta[0]) || !take_number(lp, inout_at, UINT64_MAX, &ret_delta[1]))
+    struct packed_item item = {.is_int = true, .i = e[0]};
+    if (e[0] >= 0x80)
+        item = listpack_get_slow(e);
+    *ret_n = (uint64_t)item.i;
+    return item.is_int && *ret_n <= max;
+}
+
+/* The entry that comes next. Flags are changed in place later: they take one byte. */
+static inline bool take_entry(struct scan *k, uint64_t master_fields, uint64_t *ret_flags, uint64_t ret_delta[2]) {
+    uint64_t items = master_fields, before = 3, n;
+    if (k->p[k->at] > (ENTRY_DELETED | ENTRY_SAME_FIELDS))
+        return false;
+    if (!take_number(k, ENTRY_DELETED | ENTRY_SAME_FIELDS, ret_flags) || !take_number(k, UINT64_MAX, &ret_delta[0]) ||
+        !take_number(k, UINT64_MAX, &ret_delta[1]))
         return false;
     if (!(*ret_flags & ENTRY_SAME_FIELDS)) {
-        if (!take_number(lp, inout_at, UINT32_MAX, &items))
+        if (!take_number(k, UINT32_MAX, &items))
             return false;
         items *= 2;
         before++;
     }
-    return take_items(lp, inout_at, items) && take_number(lp, inout_at, UINT64_MAX, &n) && n == before + items;
+    return take_items(k, items) && take_number(k, UINT64_MAX, &n) && n == before + items;
 }
 
-/* Counts, layout, and that ids ascend from above `before`; *ret_last is the last valid one. */
-static const char *check_inside(const struct listpack *lp, struct stream_id master, const struct stream_id *before,
-                                uint64_t *ret_valid, struct stream_id *ret_last) {
-    uint64_t valid, deleted, fields, zero, flags, delta[2], found[2] = {0, 0};
-    uint32_t at = LISTPACK_HEADER_BYTES;
-    if (!take_number(lp, &at, INT64_MAX, &valid) || !take_number(lp, &at, INT64_MAX, &deleted) ||
-        !take_number(lp, &at, UINT32_MAX, &fields) || !take_items(lp, &at, fields) || !take_number(lp, &at, 0, &zero))
+/* Whether the bytes are a sound listpack with the layout of a node and right counts, and ids ascend from above
+ * `before`; *ret_last is the last valid one. */
+static const char *check_node(struct slice bytes, struct stream_id master, const struct stream_id *before,
+                              uint64_t *ret_valid, struct stream_id *ret_last) {
+    uint64_t stated, valid, deleted, fields, zero, flags, delta[2], found[2] = {0, 0};
+    const char *why = listpack_validate(bytes, false, NULL, NULL, &stated);
+    if (why != NULL)
+        return why;
+    struct scan k = {(const unsigned char *)bytes.p, LISTPACK_HEADER_BYTES, (uint32_t)bytes.n - 1, 0};
+    if (!take_number(&k, INT64_MAX, &valid) || !take_number(&k, INT64_MAX, &deleted) ||
+        !take_number(&k, UINT32_MAX, &fields) || !take_items(&k, fields) || !take_number(&k, 0, &zero))
         return bad_inside;
     struct stream_id last = before != NULL ? *before : STREAM_ID_MIN;
     bool any = before != NULL;
-    while (*listpack_ptr(lp, at) != LISTPACK_END) {
-        if (!take_entry(lp, &at, fields, &flags, delta))
+    while (k.at < k.end) {
+        if (!take_entry(&k, fields, &flags, delta))
             return bad_inside;
         found[flags & ENTRY_DELETED]++;
         if (flags & ENTRY_DELETED)
@@ -72,7 +83,7 @@ static const char *check_inside(const struct listpack *lp, struct stream_id mast
         last = id;
         any = true;
     }
-    if (found[0] != valid || found[1] != deleted)
+    if (found[0] != valid || found[1] != deleted || (stated != UINT64_MAX && stated != k.count))
         return "a node of a stream holds another number of entries than it states";
     *ret_valid = valid;
     *ret_last = last;
@@ -80,17 +91,14 @@ static const char *check_inside(const struct listpack *lp, struct stream_id mast
 }
 
 const char *stream_load_node(struct stream *s, struct stream_id master, struct slice bytes) {
-    uint64_t count, valid;
+    uint64_t valid;
     if (bytes.n > STREAM_NODE_MAX_BYTES)
         return "a node of a stream is too long";
-    const char *why = listpack_validate(bytes, true, NULL, NULL, &count);
-    if (why != NULL)
-        return why;
     struct id_cursor last = id_tree_last(&s->nodes);
     if (id_cursor_item(&last) != NULL && stream_id_compare(id_cursor_item(&last)->id, master) >= 0)
         return "nodes of a stream are not in the order of their ids";
     const struct stream_id *before = s->length != 0 ? &s->last_id : NULL;
-    why = check_inside((const struct listpack *)(const void *)bytes.p, master, before, &valid, &s->last_id);
+    const char *why = check_node(bytes, master, before, &valid, &s->last_id);
     if (why != NULL || valid == 0)
         return why;
     struct listpack *lp = listpack_try_load(bytes);
@@ -194,7 +202,8 @@ void stream_check(const struct stream *s) {
         const struct listpack *lp = id_cursor_item(&at)->value;
         listpack_check(lp);
         HF_ASSERT(listpack_bytes(lp) <= LISTPACK_MAX_BYTES);
-        const char *why = check_inside(lp, id_cursor_item(&at)->id, length != 0 ? &last : NULL, &valid, &last);
+        const char *why =
+            check_node(listpack_slice(lp), id_cursor_item(&at)->id, length != 0 ? &last : NULL, &valid, &last);
         if (why != NULL)
             HF_PANIC("%s", why);
         HF_ASSERT(valid > 0);

@@ -152,6 +152,9 @@ class Generator(Kinds):
             row = Row(group, comparison, syntax)
             if known is None or all(name in known for name in row.needs()):
                 by_group.setdefault(group, []).append((row, weight))
+        if len(by_group) > 1 and self.focus != "sort" and self.rng.random() < 0.3:
+            by_group.pop("sort", None)
+        self.sorts = "sort" in by_group
         self.pools = ["key"] + [pool for group, pool in POOL_OF.items() if group in by_group]
         if "strings" not in by_group and len(self.pools) > 1:
             del self.pools[0]

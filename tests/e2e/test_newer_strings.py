@@ -1,10 +1,12 @@
 """String commands that Redis 7.0 does not have, and strings too large to copy. What 7.0 has is compared in tests/differential."""
 
 import itertools
+import time
 
 import pytest
 
-from harness.resp import ReplyError
+from harness import wait_until
+from harness.resp import ReplyError, encode
 
 pytestmark = pytest.mark.holdfast
 
@@ -176,3 +178,36 @@ def test_a_copy_of_a_large_value_is_independent(c):
     assert c.call("SETBIT", "copy", 7, 1) == 0
     assert c.call("GET", "k") == BIG + b"tail"
     assert c.call("GET", "copy") == b"\x01" + BIG[1:]
+
+
+def test_bitop_over_a_large_destination(shared_node, c):
+    """Its old bytes are overwritten where they are; nothing of them may be seen, and nobody who reads them may be disturbed."""
+    n = len(BIG)
+    other = bytes(255 - b for b in BIG)
+    c.call("SET", "a", BIG)
+    c.call("SET", "b", other)
+    conjunction = bytes(n)
+    for _ in range(3):
+        assert c.call("BITOP", "NOT", "d", "a") == n and c.call("GET", "d") == other
+        assert c.call("BITOP", "AND", "d", "a", "b") == n and c.call("GET", "d") == conjunction
+    assert c.call("BITOP", "OR", "d", "d", "a") == n and c.call("GET", "d") == BIG  # it is a source as well
+    c.call("COPY", "d", "kept")
+    c.call("BITOP", "NOT", "d", "a")
+    assert c.call("GET", "kept") == BIG and c.call("GET", "d") == other
+    c.call("SET", "short", BIG[:n - 70_000])
+    assert c.call("BITOP", "OR", "d", "short") == n - 70_000 and c.call("GET", "d") == BIG[:n - 70_000]
+    assert c.call("BITOP", "OR", "d", "a") == n and c.call("GET", "d") == BIG
+    c.call("SET", "half", BIG[:n // 3])
+    assert c.call("BITOP", "OR", "d", "half") == n // 3 and c.call("GET", "d") == BIG[:n // 3]
+    c.call("PEXPIRE", "d", 100_000)
+    assert c.call("BITOP", "OR", "d", "half") == n // 3 and c.call("TTL", "d") == -1
+    with shared_node.client() as reader:
+        c.call("BITOP", "NOT", "d", "a")
+        reader.sock.sendall(encode("GET", "d"))
+        wait_until(lambda: int(c.info("stats")["total_net_output_bytes"]) > n, what="the reply being written")
+        for _ in range(4):
+            c.call("BITOP", "AND", "d", "a", "b")
+        assert reader.read() in (other, conjunction)
+    c.call("PEXPIRE", "d", 1)
+    time.sleep(0.01)
+    assert c.call("BITOP", "NOT", "d", "b") == n and c.call("GET", "d") == BIG and c.call("TTL", "d") == -1

@@ -427,6 +427,27 @@ def test_what_is_propagated(make_node):
     ]
 
 
+@pytest.mark.holdfast
+def test_what_a_waiting_consumer_was_given_is_in_the_file(make_node):
+    node = make_node({"appendonly": "yes"})
+    with node.client() as c:
+        c.call("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+        first = Waiting(node, c, "XREADGROUP", "GROUP", "g", "first", "COUNT", 1, "BLOCK", 0, "STREAMS", "s", ">")
+        second = Waiting(node, c, "XREADGROUP", "GROUP", "g", "second", "BLOCK", 0, "STREAMS", "s", ">")
+        c.call("MULTI")
+        c.call("XADD", "s", "1-1", "a", 1)
+        c.call("XADD", "s", "1-2", "b", 2)
+        c.call("XDEL", "s", "1-1")
+        c.call("EXEC")
+        assert first.read() == [[b"s", [[b"1-2", [b"b", b"2"]]]]]
+        before = state(c)
+        assert [(x["name"], x["pel-count"]) for x in before[1][0][1][1][0][1]] == [(b"first", 1), (b"second", 0)]
+    node.restart(kill=True)
+    second.client.close()
+    with node.client() as c:
+        assert state(c) == before
+
+
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_what_was_written_is_there_again(make_node, preamble):
     node = make_node({"appendonly": "yes", "aof-use-rdb-preamble": preamble})

@@ -10,6 +10,10 @@
 /* cmocka wants the four above first. */
 #include <cmocka.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "server/base/rng.h"
 #include "server/ds/hll_int.h"
 
@@ -217,6 +221,31 @@ static void all_ways_of_unpacking_agree(void **state) {
     free(object);
 }
 
+#if defined(__x86_64__)
+/* Whether the upper halves of the vector registers are in use; 0 too where the processor does not tell. */
+static unsigned upper_halves_in_use(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(13, 1, &a, &b, &c, &d) || !(a & 4))
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(1));
+    return a & 4;
+}
+
+static void vector_registers_are_left_clean(void **state) {
+    (void)state;
+    static struct hll_edit h;
+    static uint8_t registers[HLL_REGISTERS];
+    hll_edit_create(&h);
+    add_names(&h, "x", 0, 500, SPARSE_MAX);
+    __asm__ volatile("" ::: "memory");
+    assert_int_equal(hll_kind_of(hll_edit_object(&h)), HLL_SPARSE);
+    assert_int_equal(upper_halves_in_use(), 0);
+    hll_edit_make_dense(&h);
+    hll_merge(registers, hll_edit_object(&h));
+    assert_int_equal(upper_halves_in_use(), 0);
+}
+#endif
+
 static enum hll_kind kind_of_copy(const void *p, size_t n) {
     unsigned char *copy = malloc(n != 0 ? n : 1);
     memcpy(copy, p, n);
@@ -350,6 +379,9 @@ int main(void) {
         cmocka_unit_test(raising_in_order_gives_the_same_bytes),
         cmocka_unit_test(a_high_rank_or_the_limit_makes_it_dense),
         cmocka_unit_test(all_ways_of_unpacking_agree),
+#if defined(__x86_64__)
+        cmocka_unit_test(vector_registers_are_left_clean),
+#endif
         cmocka_unit_test(bytes_from_outside_are_told_apart),
         cmocka_unit_test(both_ways_of_checking_runs_agree),
         cmocka_unit_test(damaged_objects_do_no_harm),

@@ -117,6 +117,40 @@ static void test_farthest_distance_and_longest_match(void **state) {
     }
 }
 
+/* A match may be longer than its distance: whatever is copied at once must not run ahead of what is there. */
+static void test_matches_that_repeat_themselves(void **state) {
+    (void)state;
+    unsigned char packed[64], want[400];
+    for (size_t distance = 1; distance <= 32; distance++) {
+        for (size_t length = 9; length <= 264; length++) {
+            size_t m = 0, n = distance + length;
+            packed[m++] = (unsigned char)(distance - 1);
+            for (size_t i = 0; i < distance; i++)
+                packed[m++] = want[i] = (unsigned char)(i * 37 + 1);
+            for (size_t i = distance; i < n; i++)
+                want[i] = want[i - distance];
+            packed[m++] = 7 << 5;
+            packed[m++] = (unsigned char)(length - 9);
+            packed[m++] = (unsigned char)(distance - 1);
+            for (size_t more = 0; more <= 32; more += 16) { /* room behind it */
+                size_t end = m;
+                if (more != 0) { /* z, and a match of the rest at distance 1 */
+                    static const unsigned char z[] = {0, 'z', 7 << 5};
+                    memcpy(packed + end, z, sizeof z);
+                    packed[end + 3] = (unsigned char)(more - 10);
+                    packed[end + 4] = 0;
+                    end += 5;
+                }
+                memset(want + n, 'z', more);
+                unsigned char *back = mem_alloc(n + more);
+                assert_int_equal(lzf_decompress(packed, end, back, n + more), 0);
+                assert_memory_equal(back, want, n + more);
+                mem_free(back);
+            }
+        }
+    }
+}
+
 static void test_corrupt_input_stays_inside_its_bounds(void **state) {
     (void)state;
     static unsigned char src[2000];
@@ -146,6 +180,7 @@ int main(void) {
         cmocka_unit_test(test_round_trips_of_all_sizes),
         cmocka_unit_test(test_decodes_what_the_format_says),
         cmocka_unit_test(test_farthest_distance_and_longest_match),
+        cmocka_unit_test(test_matches_that_repeat_themselves),
         cmocka_unit_test(test_corrupt_input_stays_inside_its_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

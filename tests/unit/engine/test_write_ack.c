@@ -194,6 +194,25 @@ static void test_a_transaction_waits_as_one(void **state) {
     close(a);
 }
 
+static void test_disowned_replies_are_never_confirmed(void **state) {
+    struct node *n = *state;
+    int a = peer(n);
+    follow(n);
+    configure(n, "replicas 1", "0");
+    put_bytes(a, "SET k v\r\n", 9);
+    cycle(n);
+    all_have(n, 1);
+    expect(a, OK);
+    put_bytes(a, "SET k w\r\nGET k\r\n", 16);
+    cycle(n);
+    engine_write_ack_disown(n->engine);
+    all_have(n, 1);
+    expect(a,
+           "-UNCONFIRMED The write is applied here, but this node became a replica before 1 replicas confirmed it\r\n"
+           "$1\r\nw\r\n");
+    close(a);
+}
+
 static void test_words_of_the_option(void **state) {
     (void)state;
     struct write_ack_terms t = {.timeout_ms = 7};
@@ -218,6 +237,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_marks_of_the_log_keep_their_place, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_nobody_follows_the_log, setup, node_teardown),
         cmocka_unit_test_setup_teardown(test_a_transaction_waits_as_one, setup, node_teardown),
+        cmocka_unit_test_setup_teardown(test_disowned_replies_are_never_confirmed, setup, node_teardown),
         cmocka_unit_test(test_words_of_the_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

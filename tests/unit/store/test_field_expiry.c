@@ -141,9 +141,10 @@ static void hashes_go_by_their_earliest_deadline(void **state) {
 
 /* One step of a random history: every way in which an entry appears, moves or goes. */
 static void random_step(struct keyspace *ks, struct rng *rng, int64_t *inout_now_ms) {
-    char name[8], field[8];
+    char name[24], field[8];
     unsigned db = (unsigned)rng_below(rng, 3), other = (unsigned)rng_below(rng, 3);
-    snprintf(name, sizeof name, "h%u", (unsigned)rng_below(rng, 12));
+    /* Of a length with which the entry moves when it gets a deadline, and of one with which it does not. */
+    snprintf(name, sizeof name, rng_below(rng, 2) ? "h%u" : "a-long-name-%u", (unsigned)rng_below(rng, 6));
     snprintf(field, sizeof field, "f%u", (unsigned)rng_below(rng, 30));
     struct keyref k = ref(ks, name);
     struct entry *e = keyspace_find(ks, db, &k, KEYSPACE_LOOKUP_TOUCH);
