@@ -125,7 +125,7 @@ void replication_before_sleep(struct replication *r) {
     r->fed = sealed;
     backlog_trim(&r->backlog);
     for (size_t i = 0; i < r->replica_count; i++)
-        if (r->replicas[i]->state == REPLICA_ONLINE)
+        if (r->replicas[i]->cursor != NULL)
             client_feed(r->replicas[i]->client);
 }
 

@@ -167,6 +167,10 @@ def test_a_replica_gets_the_data_and_every_change_after(make_node, primary, repl
 def test_a_replica_loads_from_the_wire(make_node, primary, mode, transfer):
     p = make_node({**FAST, **(DISK if transfer == "disk" else DISKLESS)}, binary=binary(primary))
     write(p)
+    with p.client() as c:  # large enough to have tables of their own
+        for verb, key in (("SADD", "bigset"), ("HSET", "bighash"), ("ZADD", "bigzset")):
+            c.pipeline([(verb, key, *((f"m{i}", i) if verb == "HSET" else (i, f"m{i}") if verb == "ZADD" else (f"m{i}",)))
+                        for i in range(1000)])
     r = make_node({"repl-diskless-load": mode})
     if mode != "on-empty-db":
         write(r, n=50, tag="old")
@@ -176,6 +180,9 @@ def test_a_replica_loads_from_the_wire(make_node, primary, mode, transfer):
         c.call("SELECT", 9)
         assert c.call("GET", "txold") is None
     write(p, tag="b")
+    with p.client() as c:
+        c.pipeline([("SADD", "bigset", f"n{i}") for i in range(3000)] + [("HSET", "bighash", f"n{i}", i) for i in range(3000)] +
+                   [("ZADD", "bigzset", i, f"n{i}") for i in range(3000)] + [("SPOP", "bigset"), ("DEL", "bighash")])
     wait_equal(p, r)
     assert "to parser" in r.log() and not [f for f in __import__("os").listdir(r.data) if f.endswith(".rdb")]
 
@@ -740,3 +747,19 @@ def test_the_link_to_the_primary_is_listed_and_can_be_killed(make_node):
         r.wait_log("the connection was killed")
         wait_until(lambda: link_is_up(r))
     assert syncs(p)[:2] == (1, 1)
+
+
+def test_a_replica_that_lags_too_far_is_let_go(make_node):
+    p = make_node({**FAST, "repl-backlog-size": "16kb", "client-output-buffer-limit": "replica 4mb 0 0"})
+    r = replica_of(make_node, p)
+    wait_until(lambda: link_is_up(r))
+    r.signal(19)
+    with p.client() as c:
+        for i in range(60):
+            c.call("SET", f"k{i}", "x" * 500_000)
+            memory = int(c.info("memory")["mem_total_replication_buffers"])
+            assert memory < 20_000_000
+        assert c.info("replication")["connected_slaves"] == "0" and memory < 4_000_000
+    p.wait_log("closed for overcoming of output buffer limits")
+    r.signal(18)
+    wait_equal(p, r)
