@@ -14,9 +14,13 @@ void hll_pack(unsigned char *object, const uint8_t registers[static HLL_REGISTER
 /* The estimate for registers of which histogram[r] have rank r. */
 uint64_t hll_estimate(const uint32_t histogram[static 64]);
 
-/* Whether n bytes of a sparse object are whole opcodes for exactly 16,384 registers. The second gives the same without
- * vector units. */
-bool hll_runs_are_sound(const unsigned char *p, size_t n);
-bool hll_runs_are_sound_portable(const unsigned char *p, size_t n);
+#if defined(__x86_64__)
+/* Called behind each function for AVX2, by a caller that is none: where the upper halves of the vector registers are
+ * left in use, every SSE instruction of the process is slow from then on. The compiler's own clearing (gcc 12) is not
+ * there at the end of every such function, and one written there may be moved in front of the last instructions. */
+static inline void hll_clear_upper_halves(void) {
+    __asm__ volatile("vzeroupper" ::: "memory");
+}
+#endif
 
 #endif

@@ -79,9 +79,6 @@ __attribute__((target("avx2"))) static void merge_avx2(uint8_t *registers, const
         __m256i *to = (__m256i *)(void *)(registers + at);
         _mm256_storeu_si256(to, _mm256_max_epu8(_mm256_loadu_si256(to), r));
     }
-    /* The compiler leaves this out here (gcc 12). Without it every SSE instruction of the process is slow from then on.
-     */
-    _mm256_zeroupper();
     merge_from(registers, packed, end);
 }
 #endif
@@ -90,6 +87,7 @@ static void merge_dense(uint8_t *registers, const unsigned char *object) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) {
         merge_avx2(registers, object + HLL_HEADER_BYTES);
+        hll_clear_upper_halves();
         return;
     }
 #endif

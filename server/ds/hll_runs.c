@@ -63,7 +63,7 @@ __attribute__((target("avx2,popcnt"))) static bool runs_are_sound_avx2(const uns
     const __m256i low_six = _mm256_set1_epi8(63), low_two = _mm256_set1_epi8(3), zero = _mm256_setzero_si256();
     __m256i ones = zero, high = zero; /* sums of what counts once, and 256 times */
     uint64_t opcodes = 0;
-    bool taken_before = false;
+    bool taken_before = false, cut_off = false;
     for (size_t at = 0; at < n; at += STEP) {
         unsigned char last[STEP] = {0}; /* filled up with opcodes for one register */
         const unsigned char *from = p + at;
@@ -72,8 +72,7 @@ __attribute__((target("avx2,popcnt"))) static bool runs_are_sound_avx2(const uns
         const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)from);
         const __m256i takes = _mm256_cmpeq_epi8(_mm256_and_si256(v, top), taker);
         const uint64_t taken = taken_bytes((uint32_t)_mm256_movemask_epi8(takes), taken_before);
-        if (n - at < STEP && taken >> (n - at) & 1)
-            return false;
+        cut_off = n - at < STEP && (taken >> (n - at) & 1);
         taken_before = taken >> STEP & 1;
         opcodes += STEP - (uint64_t)__builtin_popcount((uint32_t)taken);
         const __m256i is_taken = bytes_of_bits((uint32_t)taken), long_zeroes = _mm256_andnot_si256(is_taken, takes);
@@ -84,14 +83,18 @@ __attribute__((target("avx2,popcnt"))) static bool runs_are_sound_avx2(const uns
             _mm256_add_epi64(high, _mm256_sad_epu8(_mm256_and_si256(_mm256_and_si256(v, low_six), long_zeroes), zero));
     }
     const size_t filled = (STEP - n % STEP) % STEP;
-    return !taken_before && opcodes - filled + sum_of_lanes(ones) + 256 * sum_of_lanes(high) == HLL_REGISTERS;
+    const uint64_t registers = opcodes - filled + sum_of_lanes(ones) + 256 * sum_of_lanes(high);
+    return !cut_off && !taken_before && registers == HLL_REGISTERS;
 }
 #endif
 
 bool hll_runs_are_sound(const unsigned char *p, size_t n) {
 #if defined(__x86_64__)
-    if (n >= STEP && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))
-        return runs_are_sound_avx2(p, n);
+    if (n >= STEP && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+        bool sound = runs_are_sound_avx2(p, n);
+        hll_clear_upper_halves();
+        return sound;
+    }
 #endif
     return hll_runs_are_sound_portable(p, n);
 }

@@ -142,8 +142,10 @@ void client_set_source(struct client *cl, const struct client_source *source, vo
 }
 
 void client_feed(struct client *cl) {
-    if (!(cl->watched_events & LOOP_WRITABLE)) /* else the socket is full: its event will come */
+    if (!(cl->watched_events & LOOP_WRITABLE))
         client_note_output(cl);
+    else
+        client_check_output_limit(cl); /* the socket is full: its event will come, or it has waited too long */
 }
 
 void client_note_ready(struct client *cl) {

@@ -96,7 +96,7 @@ struct keyspace *keyspace_create_beside(const struct keyspace *ks) {
     const struct keyspace_options o = {
         .databases = ks->databases, .slots = ks->has_slots, .hash_key = ks->hash_key, .rng_seed = seed};
     struct keyspace *beside = keyspace_create(&o);
-    beside->rules.limits = ks->rules.limits;
+    beside->rules = ks->rules; /* its policy, too: collections keep the address of the one they are to live under */
     beside->expiry = KEYSPACE_EXPIRE_IGNORE;
     beside->clock = ks->clock;
     beside->lfu_log_factor = ks->lfu_log_factor;

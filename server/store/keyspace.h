@@ -158,7 +158,8 @@ size_t keyspace_slot_size(const struct keyspace *ks, unsigned db, unsigned slot)
  * removed. */
 size_t keyspace_flush(struct keyspace *ks, int db, bool async);
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
-/* An empty keyspace of the same shape, hash key and rules, which announces nothing: to load into while this one serves. */
+/* An empty keyspace of the same shape, hash key and rules, which announces nothing: to load into while this one serves,
+ * and to be destroyed before it. */
 struct keyspace *keyspace_create_beside(const struct keyspace *ks);
 /* Empties ks and moves all databases of `from`, made by keyspace_create_beside(), into it; `from` is empty then. */
 void keyspace_take_all(struct keyspace *ks, struct keyspace *from, bool async);

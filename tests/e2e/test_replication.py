@@ -167,6 +167,10 @@ def test_a_replica_gets_the_data_and_every_change_after(make_node, primary, repl
 def test_a_replica_loads_from_the_wire(make_node, primary, mode, transfer):
     p = make_node({**FAST, **(DISK if transfer == "disk" else DISKLESS)}, binary=binary(primary))
     write(p)
+    with p.client() as c:  # large enough to have tables of their own
+        for verb, key in (("SADD", "bigset"), ("HSET", "bighash"), ("ZADD", "bigzset")):
+            c.pipeline([(verb, key, *((f"m{i}", i) if verb == "HSET" else (i, f"m{i}") if verb == "ZADD" else (f"m{i}",)))
+                        for i in range(1000)])
     r = make_node({"repl-diskless-load": mode})
     if mode != "on-empty-db":
         write(r, n=50, tag="old")
@@ -176,6 +180,9 @@ def test_a_replica_loads_from_the_wire(make_node, primary, mode, transfer):
         c.call("SELECT", 9)
         assert c.call("GET", "txold") is None
     write(p, tag="b")
+    with p.client() as c:
+        c.pipeline([("SADD", "bigset", f"n{i}") for i in range(3000)] + [("HSET", "bighash", f"n{i}", i) for i in range(3000)] +
+                   [("ZADD", "bigzset", i, f"n{i}") for i in range(3000)] + [("SPOP", "bigset"), ("DEL", "bighash")])
     wait_equal(p, r)
     assert "to parser" in r.log() and not [f for f in __import__("os").listdir(r.data) if f.endswith(".rdb")]
 
@@ -719,6 +726,17 @@ def test_a_primary_that_comes_back_empty_does_not_wipe_its_replicas(make_node):
     wait_equal(p, *rs)
 
 
+def test_who_is_told_to_follow_an_empty_primary_gives_up_its_data(make_node):
+    p = make_node(FAST)
+    r = make_node({**FAST, "appendonly": "yes"})
+    write(r)
+    with r.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+        wait_until(lambda: link_is_up(r))
+        assert c.call("DBSIZE") == 0
+    wait_equal(p, r)
+
+
 def test_who_waits_is_told_that_the_node_became_a_replica(make_node):
     p = make_node(FAST)
     r = make_node(FAST)
@@ -740,3 +758,79 @@ def test_the_link_to_the_primary_is_listed_and_can_be_killed(make_node):
         r.wait_log("the connection was killed")
         wait_until(lambda: link_is_up(r))
     assert syncs(p)[:2] == (1, 1)
+
+
+def test_a_replica_that_lags_too_far_is_let_go(make_node):
+    p = make_node({**FAST, "repl-backlog-size": "16kb", "client-output-buffer-limit": "replica 4mb 0 0"})
+    r = replica_of(make_node, p)
+    wait_until(lambda: link_is_up(r))
+    r.signal(19)
+    with p.client() as c:
+        for i in range(60):
+            c.call("SET", f"k{i}", "x" * 500_000)
+            memory = int(c.info("memory")["mem_total_replication_buffers"])
+            assert memory < 20_000_000
+        assert c.info("replication")["connected_slaves"] == "0" and memory < 4_000_000
+    p.wait_log("closed for overcoming of output buffer limits")
+    r.signal(18)
+    wait_equal(p, r)
+
+
+def test_silence_ends_links_and_they_continue(make_node):
+    """The primary stops, then a replica does, each for longer than repl-timeout."""
+    quick = {**FAST, "repl-timeout": "1"}
+    p = make_node(quick)
+    r, redis = (replica_of(make_node, p, quick, kind=k) for k in ("holdfast", "redis"))
+    wait_until(lambda: link_is_up(r) and link_is_up(redis))
+    write(p, n=50)
+    p.signal(19)
+    r.wait_log("MASTER timeout: no data nor PING received")
+    p.signal(18)
+    wait_equal(p, r, redis)
+    r.signal(19)
+    p.wait_log("Disconnecting replica 127.0.0.1:%d: it has been silent" % r.port)
+    write(p, n=50, tag="b")
+    r.signal(18)
+    wait_equal(p, r, redis)
+    assert syncs(p)[0] == 2 and syncs(p)[1] >= 2
+
+
+@pytest.mark.parametrize("load", ["disabled", "swapdb"])
+def test_a_replica_killed_while_it_loads_comes_back_with_its_old_data(make_node, load):
+    p = make_node({**FAST, "rdb-key-save-delay": "100" if load == "swapdb" else "0", **(DISKLESS if load == "swapdb" else DISK)})
+    with p.client() as c:
+        c.call("DEBUG", "POPULATE", 10_000, "key", 50)
+    r = make_node({"appendonly": "yes", "repl-diskless-load": load, "loading-process-events-interval-bytes": "1024", **FAST})
+    write(r, tag="mine")
+    want = digest(r)
+    with r.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+    r.wait_log("Loading DB in memory")
+    r.kill()
+    r.start()
+    assert digest(r) == want or r.info("keyspace").get("db0", "") == ""  # it may have been done already
+    with r.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+    wait_until(lambda: link_is_up(r), 20)
+    wait_equal(p, r)
+
+
+def test_reads_are_served_from_the_old_data_while_the_new_load(make_node, proxy):
+    p = make_node({**FAST, **DISKLESS, "repl-backlog-size": "1kb"})
+    write(p)
+    through = proxy(p)
+    r = replica_of(make_node, through, {"repl-diskless-load": "swapdb"})
+    wait_until(lambda: link_is_up(r))
+    wait_equal(p, r)
+    with r.client() as c, p.client() as q:
+        q.call("CONFIG", "SET", "rdb-key-save-delay", "3000")
+        through.refuses = True
+        through.cut()
+        q.pipeline([("SET", "after", i) for i in range(1000)])
+        through.refuses = False
+        wait_until(lambda: c.info("persistence")["async_loading"] == "1")
+        assert c.call("GET", "sa5") == b"x" * 5 and c.call("GET", "after") is None
+        assert str(c.try_call("SET", "a", 1)).startswith("READONLY")
+        wait_until(lambda: c.info("persistence")["async_loading"] == "0")
+        assert c.call("GET", "after") == b"999"
+    wait_equal(p, r)

@@ -404,6 +404,33 @@ static void test_random_skips_due_keys(void **state) {
 
 /* ---- databases ---- */
 
+static void test_a_keyspace_takes_over_what_was_loaded_beside_it(void **state) {
+    (void)state;
+    for (int slots = 0; slots < 2; slots++) {
+        struct keyspace *ks = make(slots, NULL, NULL);
+        put(ks, "old", "1", KEYSPACE_NO_DEADLINE);
+        put(ks, "both", "1", START_MS + 1000);
+        struct keyspace *beside = keyspace_create_beside(ks);
+        put(beside, "both", "2", KEYSPACE_NO_DEADLINE);
+        struct keyref k = ref(beside, "far");
+        keyspace_put(beside, 15, &k, value_string(SLICE_LIT("x")), START_MS + 5000);
+        assert_int_equal(keyspace_size(ks, 0), 2);
+        keyspace_take_all(ks, beside, false);
+        assert_int_equal(keyspace_size(beside, 0) + keyspace_size(beside, 15), 0);
+        keyspace_check(beside);
+        keyspace_destroy(beside);
+        assert_null(find(ks, "old"));
+        char scratch[24];
+        assert_true(slice_eq(entry_string(find(ks, "both"), scratch), SLICE_LIT("2")));
+        assert_int_equal(keyspace_size(ks, 15), 1);
+        assert_int_equal(keyspace_deadlines(ks, 0), 0);
+        assert_int_equal(keyspace_next_deadline_ms(ks), START_MS + 5000);
+        put(ks, "new", "3", KEYSPACE_NO_DEADLINE);
+        keyspace_check(ks);
+        keyspace_destroy(ks);
+    }
+}
+
 static void test_databases_are_apart_and_can_be_swapped_and_flushed(void **state) {
     (void)state;
     size_t before = mem_used();
@@ -662,6 +689,7 @@ int main(void) {
         cmocka_unit_test(test_a_due_key_is_treated_as_the_mode_says),
         cmocka_unit_test(test_due_keys_go_earliest_first_over_all_databases),
         cmocka_unit_test(test_random_skips_due_keys),
+        cmocka_unit_test(test_a_keyspace_takes_over_what_was_loaded_beside_it),
         cmocka_unit_test(test_databases_are_apart_and_can_be_swapped_and_flushed),
         cmocka_unit_test(test_far_databases_cost_nothing_until_used),
         cmocka_unit_test(test_big_values_are_freed_in_the_background_where_asked),
