@@ -27,6 +27,7 @@ struct handshake_options {
     const char *announce_ip;     /* "" where the primary is to take the address it sees */
     const char *id;              /* of the history to continue, or NULL: none */
     uint64_t offset;             /* where it stands */
+    bool failover;               /* the peer is our replica, and is asked to become our primary */
 };
 
 enum handshake_step {

@@ -438,6 +438,12 @@ void primary_psync(struct call *c, bool old) {
     struct client *cl = c->client;
     if (cl->flags & (CLIENT_REPLICA | CLIENT_INTERNAL))
         return;
+    if (!old && c->argc > 3 && slice_is(c->argv[3], "failover") && !failover_take_request(c))
+        return;
+    if (r->failover.state != FAILOVER_NONE) {
+        call_error(c, "NOMASTERLINK Can't SYNC while failing over");
+        return;
+    }
     if (r->is_replica && r->link.state != LINK_STREAM) {
         call_error(c, "NOMASTERLINK Can't SYNC while not connected with my master");
         return;
@@ -518,7 +524,8 @@ void replicas_cron(struct replication *r) {
         const char *words[] = {"PING"};
         bool all = false;
         r->ping_us = now;
-        if (!engine_paused(r->engine, &all) || !all)
+        /* A failover that has a deadline is not kept waiting by what the target has yet to acknowledge. */
+        if (r->failover.deadline_us == 0 && (!engine_paused(r->engine, &all) || !all))
             primary_append(r, words, 1);
     }
     if (attached == 0 && !r->is_replica && backlog_is_open(&r->backlog) && r->options.backlog_ttl_s > 0 &&

@@ -115,6 +115,7 @@ void replication_before_sleep(struct replication *r) {
     link_before_sleep(r);
     if (r->replica_count > 0)
         full_sync_cron(r);
+    failover_step(r);
     if (r->ask_acks && !engine_is_busy(r->engine)) {
         const char *words[] = {"REPLCONF", "GETACK", "*"};
         r->ask_acks = false;
