@@ -15,7 +15,7 @@
 #endif
 
 #include "server/base/rng.h"
-#include "server/ds/hll_int.h"
+#include "server/ds/hll_registers.h"
 
 #define SPARSE_MAX 3000
 
