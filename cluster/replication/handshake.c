@@ -101,6 +101,7 @@ static enum handshake_outcome take_psync(struct handshake *h, struct slice line,
             return end(h, HANDSHAKE_FAILED, "the primary replied with a wrong CONTINUE: ", line);
         return HANDSHAKE_CONTINUE;
     }
+    h->primary_is_empty = begins(line, "-" HANDSHAKE_EMPTY_PRIMARY);
     if (begins(line, "-NOMASTERLINK") || begins(line, "-LOADING"))
         return end(h, HANDSHAKE_LATER, "the primary cannot synchronise now: ", line);
     if (begins(line, "-ERR unknown command")) {

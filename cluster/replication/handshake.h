@@ -18,6 +18,9 @@
 #include "server/base/slice.h"
 #include "server/log/changelog.h"
 
+/* The beginning of that refusal. Other programs read no further than its first word. */
+#define HANDSHAKE_EMPTY_PRIMARY "NOMASTERLINK replica-accept-empty-primary is off:"
+
 struct handshake_options {
     const char *user, *password; /* "" where there is none */
     int port;                    /* to announce */
@@ -42,6 +45,7 @@ struct handshake {
     char id[CHANGELOG_ID_CHARS + 1]; /* that the primary named, "" if none */
     uint64_t offset;                 /* of a full sync */
     char reason[200];                /* of a failure or a refusal */
+    bool primary_is_empty;           /* it started without data and does not want to overwrite ours */
 };
 
 enum handshake_outcome {

@@ -212,6 +212,15 @@ static void take_line(struct replication *r, struct slice line) {
         take_continue(r);
         break;
     case HANDSHAKE_LATER:
+        if (hs->primary_is_empty && l->own_history) {
+            /* Somebody told this node to follow that primary: its data are to go. */
+            log_notice(
+                "The primary started without data; this node was a primary when it was told to follow it, and asks "
+                "for its snapshot");
+            l->history_known = false;
+        }
+        link_close(r, hs->reason);
+        return;
     case HANDSHAKE_FAILED:
         link_close(r, hs->reason);
         return;

@@ -28,6 +28,8 @@
 
 #define STREAM_BYTES (1024 * 1024)
 #define IP_BYTES_MAX 46
+/* Replicas of a primary that was away come back at once; who comes later for the first time was sent by somebody. */
+#define EMPTY_START_US 60000000
 
 struct replica *replica_of(const struct client *cl) {
     return cl->source == &replica_source ? cl->source_ctx : NULL;
@@ -394,7 +396,8 @@ static bool would_wipe(struct call *c, const struct replica *p, bool old) {
     struct replication *r = p->r;
     int64_t wanted = 0;
     char name[160];
-    if (!r->empty_start || r->options.accept_empty_primary)
+    if (!r->empty_start || r->options.accept_empty_primary ||
+        (!r->refused_history && clock_mono_us() - r->started_us > EMPTY_START_US))
         return false;
     if (old)
         return r->refused_history && !p->rdb_only;
@@ -448,8 +451,7 @@ void primary_psync(struct call *c, bool old) {
     replica_describe(p, name, sizeof name);
     log_notice("Replica %s asks for synchronization", name);
     if (would_wipe(c, p, old)) {
-        call_error(c, "NOMASTERLINK This primary started without data and does not overwrite the replica's "
-                      "(replica-accept-empty-primary)");
+        call_error(c, HANDSHAKE_EMPTY_PRIMARY " this primary started without data and does not overwrite yours");
         return;
     }
     if (!old && try_continue(c, p))

@@ -93,6 +93,7 @@ struct link {
     struct resp_parser parser;
     size_t group_from, parsed; /* in `in`: the open group, and where the next request begins */
     bool history_known;        /* id and offset of the log are a primary's: ask to continue */
+    bool own_history;          /* … or were written by this node before it was told to follow another */
     bool kill_due;             /* somebody has closed our session */
     bool load_due;             /* the snapshot is to be loaded before the loop sleeps */
     int fd;                    /* of the snapshot on disk, -1 */
@@ -110,7 +111,8 @@ struct replication {
     struct changelog *log;
     struct replication_options options;
     bool started;
-    bool empty_start;     /* a primary that found no data at its start: maybe it has lost them */
+    bool empty_start; /* a primary that found no data at its start: maybe it has lost them */
+    int64_t started_us;
     bool refused_history; /* … and a replica has come that has some */
 
     struct replica **replicas;

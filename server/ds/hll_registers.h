@@ -24,9 +24,4 @@ static inline void hll_clear_upper_halves(void) {
 }
 #endif
 
-/* Whether n bytes of a sparse object are whole opcodes for exactly 16,384 registers. The second gives the same without
- * vector units. */
-bool hll_runs_are_sound(const unsigned char *p, size_t n);
-bool hll_runs_are_sound_portable(const unsigned char *p, size_t n);
-
 #endif

@@ -196,8 +196,9 @@ class Kinds:
         return self.make_good_score() if r < 0.8 else self._odd_score() if r < 0.95 else rng.choice(BAD_FLOATS)
 
     def _odd_score(self):
-        """Redis's SORT makes skip lists of small sorted sets, which keep the sign of a zero, and stumbles over denormal scores."""
-        while (score := self.rng.choice(FLOATS)) in (b"-0", b"5e-324") and self.sorts:
+        """Redis's SORT makes skip lists of small sorted sets, which keep the sign of a zero and write large numbers in another way, and
+        stumbles over denormal scores."""
+        while (score := self.rng.choice(FLOATS)) in (b"-0", b"5e-324", b"1e17", b"-1e22", b"1e308") and self.sorts:
             pass
         return score
 
@@ -279,7 +280,10 @@ class Kinds:
             (b"-1", b"536870912", b"9223372036854775807", b"abc", b"4294967296"))
 
     def make_threshold(self):
-        return self.rng.choice(THRESHOLDS)
+        """A setting and a number for it, or none; sizes that are empty or end in a NUL are 0 and the number to Redis, and of those
+        beyond 63 bits it says more."""
+        value = self.make_int()
+        return [self.rng.choice(THRESHOLDS), value if value not in (b"", b"1\x00", b"9223372036854775808") else b"x"]
 
     # --- deadlines ---
 
@@ -406,7 +410,8 @@ class Kinds:
         if r < 0.35:
             return [b"GET", self.make_bittype(), self.make_bitoffset()]
         if r < 0.6:
-            return [b"SET", self.make_bittype(), self.make_bitoffset(), number]
+            # Redis 7.0 saturates the lowest numbers to the highest: its subtraction overflows.
+            return [b"SET", self.make_bittype(), self.make_bitoffset(), b"-5" if number.startswith(b"-92233720368547758") else number]
         if r < 0.9:
             return [b"INCRBY", self.make_bittype(), self.make_bitoffset(), number]
         return [b"OVERFLOW", rng.choice((b"WRAP", b"SAT", b"FAIL", b"sat", b"x"))]
