@@ -20,8 +20,8 @@ static void send_psync(struct handshake *h, struct buf *out) {
     size_t n = num_format_u64(offset, h->options.offset + 1);
     offset[n] = '\0';
     bool known = h->options.id != NULL;
-    const char *words[] = {"PSYNC", known ? h->options.id : "?", known ? offset : "-1"};
-    send_words(out, words, 3);
+    const char *words[] = {"PSYNC", known ? h->options.id : "?", known ? offset : "-1", "FAILOVER"};
+    send_words(out, words, h->options.failover ? 4 : 3);
 }
 
 void handshake_begin(struct handshake *h, const struct handshake_options *options, struct buf *out) {
@@ -101,6 +101,7 @@ static enum handshake_outcome take_psync(struct handshake *h, struct slice line,
             return end(h, HANDSHAKE_FAILED, "the primary replied with a wrong CONTINUE: ", line);
         return HANDSHAKE_CONTINUE;
     }
+    h->primary_is_empty = begins(line, "-" HANDSHAKE_EMPTY_PRIMARY);
     if (begins(line, "-NOMASTERLINK") || begins(line, "-LOADING"))
         return end(h, HANDSHAKE_LATER, "the primary cannot synchronise now: ", line);
     if (begins(line, "-ERR unknown command")) {

@@ -18,12 +18,16 @@
 #include "server/base/slice.h"
 #include "server/log/changelog.h"
 
+/* The beginning of that refusal. Other programs read no further than its first word. */
+#define HANDSHAKE_EMPTY_PRIMARY "NOMASTERLINK replica-accept-empty-primary is off:"
+
 struct handshake_options {
     const char *user, *password; /* "" where there is none */
     int port;                    /* to announce */
     const char *announce_ip;     /* "" where the primary is to take the address it sees */
     const char *id;              /* of the history to continue, or NULL: none */
     uint64_t offset;             /* where it stands */
+    bool failover;               /* the peer is our replica, and is asked to become our primary */
 };
 
 enum handshake_step {
@@ -42,6 +46,7 @@ struct handshake {
     char id[CHANGELOG_ID_CHARS + 1]; /* that the primary named, "" if none */
     uint64_t offset;                 /* of a full sync */
     char reason[200];                /* of a failure or a refusal */
+    bool primary_is_empty;           /* it started without data and does not want to overwrite ours */
 };
 
 enum handshake_outcome {

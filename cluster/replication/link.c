@@ -140,6 +140,7 @@ static void begin_handshake(struct replication *r) {
         .id = l->history_known ? resync_id_to_ask(h, offset) : NULL,
         .offset = offset,
     };
+    failover_introduce(r, &o);
     l->state = LINK_HANDSHAKE;
     handshake_begin(&l->handshake, &o, &l->out);
     flush(r);
@@ -190,6 +191,8 @@ static void take_line(struct replication *r, struct slice line) {
     struct handshake *hs = &l->handshake;
     enum handshake_step before = hs->step;
     enum handshake_outcome outcome = handshake_line(hs, line, &l->out);
+    if (failover_note_answer(r, before, outcome, line))
+        return;
     switch (outcome) {
     case HANDSHAKE_GOES_ON:
         if (before == HANDSHAKE_PONG && hs->step != before)
@@ -212,6 +215,15 @@ static void take_line(struct replication *r, struct slice line) {
         take_continue(r);
         break;
     case HANDSHAKE_LATER:
+        if (hs->primary_is_empty && l->own_history) {
+            /* Somebody told this node to follow that primary: its data are to go. */
+            log_notice(
+                "The primary started without data; this node was a primary when it was told to follow it, and asks "
+                "for its snapshot");
+            l->history_known = false;
+        }
+        link_close(r, hs->reason);
+        return;
     case HANDSHAKE_FAILED:
         link_close(r, hs->reason);
         return;

@@ -39,6 +39,7 @@ void link_begin_stream(struct replication *r, int db) {
     l->group_from = l->parsed = 0;
     l->state = LINK_STREAM;
     l->kill_due = false;
+    l->own_history = false;
     l->client->created_us = l->client->last_active_us = clock_mono_us();
     engine_set_primary_link(r->engine, l->client, l->conn, kill_link, r);
     l->io_us = clock_mono_us();

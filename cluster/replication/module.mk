@@ -1,6 +1,7 @@
 noinst_LIBRARIES += cluster/replication/libreplication.a
 cluster_replication_libreplication_a_SOURCES = \
 	cluster/replication/backlog.c cluster/replication/backlog.h \
+	cluster/replication/failover.c \
 	cluster/replication/full_sync.c \
 	cluster/replication/handshake.c cluster/replication/handshake.h \
 	cluster/replication/history.c cluster/replication/history.h \

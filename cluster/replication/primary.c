@@ -28,6 +28,8 @@
 
 #define STREAM_BYTES (1024 * 1024)
 #define IP_BYTES_MAX 46
+/* Replicas of a primary that was away come back at once; who comes later for the first time was sent by somebody. */
+#define EMPTY_START_US 60000000
 
 struct replica *replica_of(const struct client *cl) {
     return cl->source == &replica_source ? cl->source_ctx : NULL;
@@ -394,7 +396,8 @@ static bool would_wipe(struct call *c, const struct replica *p, bool old) {
     struct replication *r = p->r;
     int64_t wanted = 0;
     char name[160];
-    if (!r->empty_start || r->options.accept_empty_primary)
+    if (!r->empty_start || r->options.accept_empty_primary ||
+        (!r->refused_history && clock_mono_us() - r->started_us > EMPTY_START_US))
         return false;
     if (old)
         return r->refused_history && !p->rdb_only;
@@ -435,6 +438,12 @@ void primary_psync(struct call *c, bool old) {
     struct client *cl = c->client;
     if (cl->flags & (CLIENT_REPLICA | CLIENT_INTERNAL))
         return;
+    if (!old && c->argc > 3 && slice_is(c->argv[3], "failover") && !failover_take_request(c))
+        return;
+    if (r->failover.state != FAILOVER_NONE) {
+        call_error(c, "NOMASTERLINK Can't SYNC while failing over");
+        return;
+    }
     if (r->is_replica && r->link.state != LINK_STREAM) {
         call_error(c, "NOMASTERLINK Can't SYNC while not connected with my master");
         return;
@@ -448,8 +457,7 @@ void primary_psync(struct call *c, bool old) {
     replica_describe(p, name, sizeof name);
     log_notice("Replica %s asks for synchronization", name);
     if (would_wipe(c, p, old)) {
-        call_error(c, "NOMASTERLINK This primary started without data and does not overwrite the replica's "
-                      "(replica-accept-empty-primary)");
+        call_error(c, HANDSHAKE_EMPTY_PRIMARY " this primary started without data and does not overwrite yours");
         return;
     }
     if (!old && try_continue(c, p))
@@ -516,7 +524,8 @@ void replicas_cron(struct replication *r) {
         const char *words[] = {"PING"};
         bool all = false;
         r->ping_us = now;
-        if (!engine_paused(r->engine, &all) || !all)
+        /* A failover that has a deadline is not kept waiting by what the target has yet to acknowledge. */
+        if (r->failover.deadline_us == 0 && (!engine_paused(r->engine, &all) || !all))
             primary_append(r, words, 1);
     }
     if (attached == 0 && !r->is_replica && backlog_is_open(&r->backlog) && r->options.backlog_ttl_s > 0 &&

@@ -90,6 +90,7 @@ static bool is_empty(struct keyspace *ks) {
 
 void replication_start(struct replication *r, const struct replication_origin *origin) {
     r->started = true;
+    r->started_us = clock_mono_us();
     r->no_replicas_since_us = r->ping_us = clock_mono_us();
     if (origin->is_known)
         backlog_open(&r->backlog);
@@ -102,6 +103,7 @@ void replication_start(struct replication *r, const struct replication_origin *o
         role_follow(r, host, r->options.primary_port);
         mem_free(host);
         r->link.history_known = origin->is_known;
+        r->link.own_history = false;
     }
     role_update_guard(r);
     r->timer = loop_timer_add(r->loop, CRON_MS, cron, r);
@@ -113,6 +115,7 @@ void replication_before_sleep(struct replication *r) {
     link_before_sleep(r);
     if (r->replica_count > 0)
         full_sync_cron(r);
+    failover_step(r);
     if (r->ask_acks && !engine_is_busy(r->engine)) {
         const char *words[] = {"REPLCONF", "GETACK", "*"};
         r->ask_acks = false;

@@ -72,6 +72,8 @@ struct replication_parts {
     /* This node is a primary from now on: begins to log again where the AOF is configured and a failed adoption left it
      * off. rewrite: the AOF holds commands of the old primary that failed here, and is to be written anew. */
     void (*resume_log)(void *ctx, bool rewrite);
+    /* The node has become a primary, or a replica. */
+    void (*role_changed)(void *ctx);
     /* The port that clients reach this node at. */
     int (*port)(void *ctx);
 };

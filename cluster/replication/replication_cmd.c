@@ -26,6 +26,10 @@ static void cmd_replicaof(struct call *c) {
         call_error(c, "ERR Command is not valid when client is a replica.");
         return;
     }
+    if (r->failover.state != FAILOVER_NONE) {
+        call_error(c, "ERR REPLICAOF not allowed while failing over.");
+        return;
+    }
     if (slice_is(c->argv[1], "no") && slice_is(c->argv[2], "one")) {
         if (r->is_replica) {
             role_lead(r);
@@ -106,6 +110,12 @@ static void cmd_role(struct call *c) {
 }
 
 static const struct command rows[] = {
+    {.name = "failover",
+     .group = "server",
+     .since = "6.2.0",
+     .arity = -1,
+     .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_STALE,
+     .run = failover_cmd},
     {.name = "psync",
      .group = "server",
      .since = "2.8.0",

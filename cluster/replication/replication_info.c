@@ -73,7 +73,7 @@ static void section(void *ctx, struct buf *out) {
     if (r->options.min_replicas > 0 && r->options.min_replicas_max_lag_s > 0)
         info_field_u64(out, "min_slaves_good_slaves", replicas_good(r));
     list_replicas(r, out);
-    info_field_str(out, "master_failover_state", "no-failover");
+    info_field_str(out, "master_failover_state", failover_state_name(r));
     info_field_str(out, "master_replid", h->id);
     info_field_str(out, "master_replid2", h->id2);
     info_field_u64(out, "master_repl_offset", changelog_sealed(r->log));

@@ -93,6 +93,7 @@ struct link {
     struct resp_parser parser;
     size_t group_from, parsed; /* in `in`: the open group, and where the next request begins */
     bool history_known;        /* id and offset of the log are a primary's: ask to continue */
+    bool own_history;          /* … or were written by this node before it was told to follow another */
     bool kill_due;             /* somebody has closed our session */
     bool load_due;             /* the snapshot is to be loaded before the loop sleeps */
     int fd;                    /* of the snapshot on disk, -1 */
@@ -103,6 +104,20 @@ struct link {
     char last_error[200]; /* said once */
 };
 
+/* ---- handing our role over ---- */
+
+enum failover_state { FAILOVER_NONE, FAILOVER_WAITS_FOR_SYNC, FAILOVER_IN_PROGRESS };
+
+struct failover {
+    enum failover_state state;
+    bool force;          /* past the deadline hand over to who is behind, too */
+    unsigned requests;   /* sent. A second one: the first was never answered, the target may be a primary by now … */
+    bool plain;          /* … and is one: follow it */
+    int64_t deadline_us; /* 0: none */
+    char host[256];      /* "": whoever catches up first */
+    int port;
+};
+
 struct replication {
     struct replication_parts parts;
     struct engine *engine;
@@ -110,7 +125,8 @@ struct replication {
     struct changelog *log;
     struct replication_options options;
     bool started;
-    bool empty_start;     /* a primary that found no data at its start: maybe it has lost them */
+    bool empty_start; /* a primary that found no data at its start: maybe it has lost them */
+    int64_t started_us;
     bool refused_history; /* … and a replica has come that has some */
 
     struct replica **replicas;
@@ -125,6 +141,7 @@ struct replication {
 
     bool is_replica;
     struct link link;
+    struct failover failover;
     uint64_t timer;
     int64_t second_us; /* when what is done once a second was done last */
 };
@@ -181,6 +198,19 @@ void link_end_stream(struct replication *r);  /* what is left of an open group i
 void role_follow(struct replication *r, const char *host, int port);
 void role_lead(struct replication *r);
 void role_update_guard(struct replication *r);
+
+/* ---- failover.c ---- */
+void failover_cmd(struct call *c);
+/* PSYNC with the word FAILOVER: promotes this node. False: an error was replied. */
+bool failover_take_request(struct call *c);
+/* Each cycle: hands over once the target is in step. */
+void failover_step(struct replication *r);
+/* What a handshake in the course of a failover says. */
+void failover_introduce(const struct replication *r, struct handshake_options *o);
+/* What the answer to a line of the handshake means for a failover. True: it is given up, and the link is gone. */
+bool failover_note_answer(struct replication *r, enum handshake_step step, enum handshake_outcome outcome,
+                          struct slice line);
+const char *failover_state_name(const struct replication *r);
 
 /* ---- replication_settings.c, replication_cmd.c, replication_info.c ---- */
 void replication_register_settings(struct replication *r);

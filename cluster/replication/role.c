@@ -62,12 +62,14 @@ void role_follow(struct replication *r, const char *host, int port) {
     changelog_set_verbatim(r->log, true);
     log_set_role('S');
     role_update_guard(r);
+    r->parts.role_changed(r->parts.ctx);
     if (was_primary) {
         engine_write_ack_disown(r->engine);
         engine_drop_blocked(r->engine);
         r->empty_start = false;
         int db = changelog_db(r->log);
         r->link.history_known = changelog_is_active(r->log);
+        r->link.own_history = true;
         if (r->link.client == NULL)
             r->link.client = engine_client_create_primary(r->engine);
         r->link.client->db = db >= 0 ? (unsigned)db : 0;
@@ -103,6 +105,7 @@ void role_lead(struct replication *r) {
     engine_set_following(r->engine, false);
     log_set_role('M');
     role_update_guard(r);
+    r->parts.role_changed(r->parts.ctx);
     r->parts.resume_log(r->parts.ctx, r->link.stream_errors > 0);
     r->link.stream_errors = 0;
 }

@@ -109,6 +109,8 @@ static const struct command_doc docs[] = {
     {"expireat", "Sets a deadline at a Unix time in seconds.", "O(1)",
      "EXPIREAT key unix-time-seconds [NX | XX | GT | LT]", NULL},
     {"expiretime", "Returns the deadline as a Unix time in seconds.", "O(1)", "EXPIRETIME key", NULL},
+    {"failover", "Hands the role of the primary over to a replica.", "O(1)",
+     "FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", NULL},
     {"flushall", "Empties all databases.", "O(N)", "FLUSHALL [ASYNC | SYNC]", NULL},
     {"flushdb", "Empties the database.", "O(N)", "FLUSHDB [ASYNC | SYNC]", NULL},
     {"geoadd", "Puts places into a sorted set.", "O(log(N))",

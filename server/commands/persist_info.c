@@ -54,9 +54,9 @@ static void section(void *ctx, struct buf *out) {
     const struct persist *p = ctx;
     struct child_stats st;
     child_stats(p->children, &st);
-    bool saving = st.running == CHILD_SNAPSHOT;
-    info_field_i64(out, "loading", p->loading);
-    info_field_i64(out, "async_loading", 0);
+    bool saving = st.running == CHILD_SNAPSHOT || st.running == CHILD_REPLICATION;
+    info_field_i64(out, "loading", p->loading && !p->load_async);
+    info_field_i64(out, "async_loading", p->loading && p->load_async);
     info_field_u64(out, "current_cow_peak", st.cow_peak_bytes);
     info_field_u64(out, "current_cow_size", st.cow_bytes);
     info_field_i64(out, "current_cow_size_age", st.cow_age_s);

@@ -50,7 +50,7 @@ struct persist {
     struct aof_base_job *base_job;
 
     /* loading */
-    bool loading;
+    bool loading, load_async;
     bool load_replaces; /* DEBUG RELOAD MERGE */
     uint64_t load_total, load_done;
     int64_t load_started_us, load_started_s, load_told_us;

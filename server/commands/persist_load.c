@@ -25,6 +25,7 @@ static void serve(struct persist *p) {
 
 void persist_begin_loading(struct persist *p, uint64_t total_bytes, bool async) {
     p->loading = true;
+    p->load_async = async;
     p->load_total = total_bytes;
     p->load_done = 0;
     p->load_started_us = clock_mono_us();

@@ -60,6 +60,10 @@ static void resume_log(void *ctx, bool rewrite) {
         log_notice("The AOF holds commands of the former primary that failed here: it is rewritten");
 }
 
+static void role_changed(void *ctx) {
+    node_set_oom_score(ctx);
+}
+
 static int port(void *ctx) {
     const struct node *n = ctx;
     return (int)n->options.port;
@@ -77,6 +81,7 @@ void node_create_replication(struct node *n) {
         .kill_child = kill_child,
         .adopt = adopt,
         .resume_log = resume_log,
+        .role_changed = role_changed,
         .port = port,
     };
     n->replication = replication_create(&parts);

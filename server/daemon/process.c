@@ -212,7 +212,7 @@ static bool write_oom_score(int value) {
 void node_set_oom_score(struct node *n) {
     if (n->options.oom_score_adj == 0)
         return;
-    if (!write_oom_score((int)n->options.oom_values[0]))
+    if (!write_oom_score((int)n->options.oom_values[node_is_replica(n) ? 1 : 0]))
         log_warning("Unable to write oom_score_adj: %s", strerror(errno));
 }
 

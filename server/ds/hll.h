@@ -92,6 +92,11 @@ static inline struct hll_run hll_run_at(const unsigned char *p) {
     return (struct hll_run){.length = (op & 63) + 1, .bytes = 1};
 }
 
+/* Whether n bytes of a sparse object are whole opcodes for exactly 16,384 registers. The second gives the same without
+ * vector units. */
+bool hll_runs_are_sound(const unsigned char *p, size_t n);
+bool hll_runs_are_sound_portable(const unsigned char *p, size_t n);
+
 /* ---- estimates ---- */
 
 uint64_t hll_count(struct slice object);

@@ -300,6 +300,10 @@ static void reserve(struct listpack **lp, size_t n) {
         *lp = mem_realloc(*lp, n);
 }
 
+void listpack_reserve(struct listpack **lp, size_t bytes) {
+    reserve(lp, bytes);
+}
+
 /* Turns the `cut` bytes at `at` into `add` bytes of room and sets the size. NULL where it would be too big. */
 static unsigned char *splice(struct listpack **lp, uint32_t at, uint32_t cut, uint32_t add) {
     uint32_t old = listpack_bytes(*lp);

@@ -43,6 +43,8 @@ void listpack_destroy(struct listpack *lp);
 struct listpack *listpack_dup(const struct listpack *lp);
 /* Copies validated bytes; NULL where memory is not there. */
 struct listpack *listpack_try_load(struct slice validated);
+/* Room for so many bytes in all, so that the block need not grow up to there. */
+void listpack_reserve(struct listpack **lp, size_t bytes);
 /* Gives back what the block has in excess. */
 void listpack_shrink(struct listpack **lp);
 

@@ -24,6 +24,7 @@ _Static_assert(sizeof(struct quicklist_node) == 32, "a node is half a cache line
 #define FILL_BYTES 8192u       /* of a node, where fill counts elements */
 #define COMPRESS_MIN_BYTES 48u /* less is not tried */
 #define SAVE_MIN_BYTES 16u     /* the length included */
+#define END_ROOM_BYTES 1024u   /* of a new node at the end of a long list */
 
 struct packed_data {
     uint32_t bytes;
@@ -245,6 +246,34 @@ static bool is_storable(struct packed_item v) {
     return v.is_int || v.s.n < UINT32_MAX;
 }
 
+/* The node at the end of a long list will be filled: its block doubles, where each size in turn would cost a move.
+ * Behind the next node it gets the size it needs. */
+static void make_room(const struct quicklist *ql, struct quicklist_node *n, struct packed_item v) {
+    uint32_t have = END_ROOM_BYTES,
+             want = n->bytes + (uint32_t)(v.is_int ? 0 : v.s.n) + LISTPACK_ELEMENT_OVERHEAD_BYTES;
+    while (have < n->bytes)
+        have *= 2;
+    if (want <= have)
+        return;
+    have = have * 2 < limit_bytes(ql) ? have * 2 : limit_bytes(ql);
+    struct listpack *lp = n->data;
+    listpack_reserve(&lp, have);
+    n->data = lp;
+}
+
+static void make_end(struct quicklist *ql, struct quicklist_node *before, struct quicklist_node *n) {
+    if (before == NULL || n->kind != QUICKLIST_PACKED)
+        return;
+    struct listpack *lp = n->data;
+    listpack_reserve(&lp, END_ROOM_BYTES < limit_bytes(ql) ? END_ROOM_BYTES : limit_bytes(ql));
+    n->data = lp;
+    if (before->kind == QUICKLIST_PACKED) {
+        lp = before->data;
+        listpack_shrink(&lp);
+        before->data = lp;
+    }
+}
+
 /* Puts v at an end of an open packed node that has room. */
 static void put_at_end(struct quicklist *ql, struct quicklist_node *n, enum quicklist_side side, struct packed_item v) {
     struct listpack *lp = n->data;
@@ -262,10 +291,12 @@ int quicklist_push(struct quicklist *ql, enum quicklist_side side, struct packed
         return -1;
     struct quicklist_node *n = side == QUICKLIST_HEAD ? ql->head : ql->tail;
     if (!is_large(ql, v) && has_room(ql, n, v)) {
+        if (ql->nodes > 1)
+            make_room(ql, n, v);
         put_at_end(ql, n, side, v);
         return 0;
     }
-    (void)link_single(ql, side == QUICKLIST_HEAD ? NULL : ql->tail, v);
+    make_end(ql, n, link_single(ql, side == QUICKLIST_HEAD ? NULL : ql->tail, v));
     settle_ends(ql);
     return 0;
 }

@@ -124,8 +124,7 @@ void block_check_all(struct engine *e) {
         return;
     engine_note_log_state(e);
     int64_t now_us = clock_mono_us();
-    if (e->pause_until_ms != 0 && now_us / 1000 >= e->pause_until_ms)
-        engine_unpause_clients(e);
+    block_check_pause(e, now_us / 1000);
     if (e->waits.woken_count != 0) { /* they came before those whose commands were postponed */
         block_keys_serve(e);
         loop_dont_wait(e->loop);
@@ -204,24 +203,45 @@ size_t engine_blocked_with_deadline(const struct engine *e) {
     return n;
 }
 
-void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all) {
-    if (e->pause_until_ms != 0) {
-        all = all || e->pause_all;
-        if (until_mono_ms < e->pause_until_ms)
-            until_mono_ms = e->pause_until_ms;
-    }
-    e->pause_until_ms = until_mono_ms;
-    e->pause_all = all;
+/* The two pauses as one: what is asked at every command is a single field. */
+static void apply_pauses(struct engine *e) {
+    const int64_t before = e->pause_until_ms;
+    e->pause_until_ms = e->writes_held ? INT64_MAX : e->client_pause_until_ms;
+    if (e->client_pause_until_ms == 0)
+        e->pause_all = false;
     engine_apply_expiry(e);
+    if (e->pause_until_ms != before)
+        loop_dont_wait(e->loop);
+}
+
+void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all) {
+    if (e->client_pause_until_ms != 0) {
+        all = all || e->pause_all;
+        if (until_mono_ms < e->client_pause_until_ms)
+            until_mono_ms = e->client_pause_until_ms;
+    }
+    e->client_pause_until_ms = until_mono_ms;
+    e->pause_all = all;
+    apply_pauses(e);
 }
 
 void engine_unpause_clients(struct engine *e) {
-    if (e->pause_until_ms == 0)
+    if (e->client_pause_until_ms == 0)
         return;
-    e->pause_until_ms = 0;
-    e->pause_all = false;
-    engine_apply_expiry(e);
-    loop_dont_wait(e->loop);
+    e->client_pause_until_ms = 0;
+    apply_pauses(e);
+}
+
+void engine_hold_writes(struct engine *e, bool on) {
+    if (e->writes_held == on)
+        return;
+    e->writes_held = on;
+    apply_pauses(e);
+}
+
+void block_check_pause(struct engine *e, int64_t now_ms) {
+    if (e->client_pause_until_ms != 0 && now_ms >= e->client_pause_until_ms)
+        engine_unpause_clients(e);
 }
 
 bool engine_paused(const struct engine *e, bool *ret_all) {

@@ -207,8 +207,7 @@ int64_t engine_cron(struct engine *e) {
         e->stats.peak_memory = used;
     if (e->cron_paused)
         return period_ms;
-    if (e->pause_until_ms != 0 && e->now_us / 1000 >= e->pause_until_ms)
-        engine_unpause_clients(e);
+    block_check_pause(e, e->now_us / 1000);
     expire(e, period_ms);
     clients_cron(e, period_ms);
     if (e->options.activerehashing)

@@ -136,6 +136,8 @@ size_t engine_clients_memory(const struct engine *e);
 /* CLIENT PAUSE until a monotonic ms deadline; all: every command, else writes only. Extends, never shortens. */
 void engine_pause_clients(struct engine *e, int64_t until_mono_ms, bool all);
 void engine_unpause_clients(struct engine *e);
+/* Writes wait as under a pause until they are let go, whatever clients say: the data set is being handed over. */
+void engine_hold_writes(struct engine *e, bool on);
 bool engine_paused(const struct engine *e, bool *ret_all);
 /* Writes that are queued for blocked or paused clients run again in the next cycle. Also CLIENT UNBLOCK (error: with -UNBLOCKED). False if it was not blocked. */
 bool engine_unblock(struct engine *e, struct client *cl, bool with_error);

@@ -216,8 +216,9 @@ struct engine {
     /* state */
     bool loading, async_loading, active_expire, cron_paused;
     bool following, leave_eviction;
-    int64_t pause_until_ms;
-    bool pause_all;
+    int64_t pause_until_ms; /* what is in force: of CLIENT PAUSE and of engine_hold_writes() */
+    bool pause_all, writes_held;
+    int64_t client_pause_until_ms;
     uint64_t maxmemory_bytes;
     struct error_code error_codes[ENGINE_ERROR_CODES_MAX];
     int error_code_count;
@@ -331,6 +332,8 @@ void block_keys_deinit(struct engine *e);
 void engine_register_settings(struct engine *e);
 void engine_register_collection_settings(struct engine *e);
 void engine_register_write_ack_settings(struct engine *e);
+/* Ends CLIENT PAUSE when its time has come. */
+void block_check_pause(struct engine *e, int64_t now_ms);
 /* Hands the limits to the keyspace, if there is one yet. */
 void engine_apply_limits(struct engine *e);
 /* Tells a new keyspace what the options are, defaults too. */

@@ -726,6 +726,17 @@ def test_a_primary_that_comes_back_empty_does_not_wipe_its_replicas(make_node):
     wait_equal(p, *rs)
 
 
+def test_who_is_told_to_follow_an_empty_primary_gives_up_its_data(make_node):
+    p = make_node(FAST)
+    r = make_node({**FAST, "appendonly": "yes"})
+    write(r)
+    with r.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+        wait_until(lambda: link_is_up(r))
+        assert c.call("DBSIZE") == 0
+    wait_equal(p, r)
+
+
 def test_who_waits_is_told_that_the_node_became_a_replica(make_node):
     p = make_node(FAST)
     r = make_node(FAST)
@@ -762,4 +773,64 @@ def test_a_replica_that_lags_too_far_is_let_go(make_node):
         assert c.info("replication")["connected_slaves"] == "0" and memory < 4_000_000
     p.wait_log("closed for overcoming of output buffer limits")
     r.signal(18)
+    wait_equal(p, r)
+
+
+def test_silence_ends_links_and_they_continue(make_node):
+    """The primary stops, then a replica does, each for longer than repl-timeout."""
+    quick = {**FAST, "repl-timeout": "1"}
+    p = make_node(quick)
+    r, redis = (replica_of(make_node, p, quick, kind=k) for k in ("holdfast", "redis"))
+    wait_until(lambda: link_is_up(r) and link_is_up(redis))
+    write(p, n=50)
+    p.signal(19)
+    r.wait_log("MASTER timeout: no data nor PING received")
+    p.signal(18)
+    wait_equal(p, r, redis)
+    r.signal(19)
+    p.wait_log("Disconnecting replica 127.0.0.1:%d: it has been silent" % r.port)
+    write(p, n=50, tag="b")
+    r.signal(18)
+    wait_equal(p, r, redis)
+    assert syncs(p)[0] == 2 and syncs(p)[1] >= 2
+
+
+@pytest.mark.parametrize("load", ["disabled", "swapdb"])
+def test_a_replica_killed_while_it_loads_comes_back_with_its_old_data(make_node, load):
+    p = make_node({**FAST, "rdb-key-save-delay": "100" if load == "swapdb" else "0", **(DISKLESS if load == "swapdb" else DISK)})
+    with p.client() as c:
+        c.call("DEBUG", "POPULATE", 10_000, "key", 50)
+    r = make_node({"appendonly": "yes", "repl-diskless-load": load, "loading-process-events-interval-bytes": "1024", **FAST})
+    write(r, tag="mine")
+    want = digest(r)
+    with r.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+    r.wait_log("Loading DB in memory")
+    r.kill()
+    r.start()
+    assert digest(r) == want or r.info("keyspace").get("db0", "") == ""  # it may have been done already
+    with r.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", p.port)
+    wait_until(lambda: link_is_up(r), 20)
+    wait_equal(p, r)
+
+
+def test_reads_are_served_from_the_old_data_while_the_new_load(make_node, proxy):
+    p = make_node({**FAST, **DISKLESS, "repl-backlog-size": "1kb"})
+    write(p)
+    through = proxy(p)
+    r = replica_of(make_node, through, {"repl-diskless-load": "swapdb"})
+    wait_until(lambda: link_is_up(r))
+    wait_equal(p, r)
+    with r.client() as c, p.client() as q:
+        q.call("CONFIG", "SET", "rdb-key-save-delay", "3000")
+        through.refuses = True
+        through.cut()
+        q.pipeline([("SET", "after", i) for i in range(1000)])
+        through.refuses = False
+        wait_until(lambda: c.info("persistence")["async_loading"] == "1")
+        assert c.call("GET", "sa5") == b"x" * 5 and c.call("GET", "after") is None
+        assert str(c.try_call("SET", "a", 1)).startswith("READONLY")
+        wait_until(lambda: c.info("persistence")["async_loading"] == "0")
+        assert c.call("GET", "after") == b"999"
     wait_equal(p, r)

@@ -15,7 +15,6 @@
 #endif
 
 #include "server/base/rng.h"
-#include "server/ds/hll_int.h"
 
 #define SPARSE_MAX 3000
 

@@ -89,6 +89,19 @@ static void test_a_primary_may_go_on_under_the_same_or_another_id(void **state) 
     assert_string_equal(id, NEW_ID);
 }
 
+static void test_a_replica_is_asked_to_take_the_lead_by_a_word_behind_psync(void **state) {
+    (void)state;
+    struct talk t;
+    begin(&t, "", "", "", ID);
+    t.h.options.failover = true;
+    assert_int_equal(say(&t, "+PONG"), HANDSHAKE_GOES_ON);
+    assert_int_equal(say(&t, "+OK"), HANDSHAKE_GOES_ON);
+    assert_int_equal(say(&t, "+OK"), HANDSHAKE_GOES_ON);
+    assert_sent(&t, "*4\r\n$5\r\nPSYNC\r\n$40\r\n" ID "\r\n$3\r\n100\r\n$8\r\nFAILOVER\r\n");
+    assert_int_equal(say(&t, "+CONTINUE " NEW_ID), HANDSHAKE_CONTINUE);
+    buf_deinit(&t.out);
+}
+
 static void test_answers_that_make_no_sense_fail(void **state) {
     (void)state;
     static const char *const wrong[] = {
@@ -158,6 +171,7 @@ int main(void) {
         cmocka_unit_test(test_the_whole_way_to_a_snapshot),
         cmocka_unit_test(test_credentials_and_an_announced_address_are_sent_in_the_field_s_order),
         cmocka_unit_test(test_a_primary_may_go_on_under_the_same_or_another_id),
+        cmocka_unit_test(test_a_replica_is_asked_to_take_the_lead_by_a_word_behind_psync),
         cmocka_unit_test(test_answers_that_make_no_sense_fail),
         cmocka_unit_test(test_a_primary_that_cannot_now_is_asked_again),
         cmocka_unit_test(test_an_old_primary_gets_sync),

@@ -1,6 +1,7 @@
-/* Registers packed into bytes. Internal to hll.c and hll_registers.c. */
-#ifndef HF_DS_HLL_INT_H
-#define HF_DS_HLL_INT_H
+/* How the registers of a HyperLogLog lie in bytes, and the kernels that count over them, with vector units and without.
+ * For hll.h and for the tests that hold the kernels against each other. Pure. Thread: any. Nothing fails. */
+#ifndef HF_DS_HLL_REGISTERS_H
+#define HF_DS_HLL_REGISTERS_H
 
 #include "server/ds/hll.h"
 
@@ -22,10 +23,5 @@ static inline void hll_clear_upper_halves(void) {
     __asm__ volatile("vzeroupper" ::: "memory");
 }
 #endif
-
-/* Whether n bytes of a sparse object are whole opcodes for exactly 16,384 registers. The second gives the same without
- * vector units. */
-bool hll_runs_are_sound(const unsigned char *p, size_t n);
-bool hll_runs_are_sound_portable(const unsigned char *p, size_t n);
 
 #endif
