@@ -22,7 +22,7 @@
 
 #include "server/base/assert.h"
 #include "server/base/endian.h"
-#include "server/ds/hll_int.h"
+#include "server/ds/hll_registers.h"
 
 #define MAGIC "HYLL"
 #define COUNT_AT 8

@@ -1,7 +1,7 @@
 /* Four registers are three bytes: a group of them, spread over four bytes, is what both ways of unpacking make. */
 #include "config.h"
 
-#include "server/ds/hll_int.h"
+#include "server/ds/hll_registers.h"
 
 #include <math.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  * the other parity than the first. */
 #include "config.h"
 
-#include "server/ds/hll_int.h"
+#include "server/ds/hll_registers.h"
 
 #include <string.h>
 

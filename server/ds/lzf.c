@@ -31,8 +31,16 @@ static uint64_t load_u64(const uint8_t *p) {
     return v;
 }
 
-static size_t match_length(const uint8_t *a, const uint8_t *b, size_t most) {
+static inline size_t match_length(const uint8_t *a, const uint8_t *b, size_t most) {
     size_t n = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (most >= 8) { /* most end here */
+        uint64_t x = load_u64(a) ^ load_u64(b);
+        if (x != 0)
+            return (size_t)__builtin_ctzll(x) / 8;
+        n = 8;
+    }
+#endif
     while (n + 32 <= most &&
            ((load_u64(a + n) ^ load_u64(b + n)) | (load_u64(a + n + 8) ^ load_u64(b + n + 8)) |
             (load_u64(a + n + 16) ^ load_u64(b + n + 16)) | (load_u64(a + n + 24) ^ load_u64(b + n + 24))) == 0)
@@ -55,6 +63,7 @@ static size_t match_length(const uint8_t *a, const uint8_t *b, size_t most) {
 
 struct out {
     uint8_t *p, *end;
+    const uint8_t *in_end;
 };
 
 /* Literals wait in the input until a match or the end, and are copied in runs. */
@@ -64,7 +73,10 @@ static inline bool put_literals(struct out *o, const uint8_t *from, size_t n) {
         if ((size_t)(o->end - o->p) < run + 1)
             return false;
         *o->p++ = (uint8_t)(run - 1);
-        memcpy(o->p, from, run);
+        if (o->end - o->p >= MAX_LITERALS && o->in_end - from >= MAX_LITERALS)
+            memcpy(o->p, from, MAX_LITERALS); /* of a fixed size, it is two loads and stores */
+        else
+            memcpy(o->p, from, run);
         o->p += run;
         from += run;
         n -= run;
@@ -113,7 +125,7 @@ static inline __attribute__((always_inline)) uint32_t bytes_at(const uint8_t *p,
 static inline __attribute__((always_inline)) size_t compress(const uint8_t *in, size_t src_len, void *dst,
                                                              size_t dst_cap, void *places, unsigned width,
                                                              unsigned bits, size_t least) {
-    struct out o = {.p = dst, .end = (uint8_t *)dst + dst_cap};
+    struct out o = {.p = dst, .end = (uint8_t *)dst + dst_cap, .in_end = in + src_len};
     memset(places, 0, (size_t)width << bits);
     size_t at = 1, literals = 0, misses = 0;
     while (at + 4 <= src_len) {

@@ -1,7 +1,7 @@
 noinst_LIBRARIES += server/ds/libds.a
 server_ds_libds_a_SOURCES = \
 	server/ds/glob.c server/ds/glob.h \
-	server/ds/hll.c server/ds/hll.h server/ds/hll_int.h \
+	server/ds/hll.c server/ds/hll.h server/ds/hll_registers.h \
 	server/ds/hll_registers.c \
 	server/ds/hll_runs.c \
 	server/ds/id_tree.c server/ds/id_tree.h \

@@ -1,6 +1,5 @@
 #include "config.h"
 
-#include "server/engine/engine_int.h"
 #include "server/engine/write_ack.h"
 
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/base/num.h"
+#include "server/engine/engine_int.h"
 
 /* Held replies.
  *

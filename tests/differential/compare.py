@@ -1,5 +1,6 @@
 """Runs sequences on two servers side by side, compares every reply and the digests, and minimises what differs."""
 
+import sys
 import time
 
 from harness import Node, REDIS_SERVER, ReplyError, encode, server_binary
@@ -10,6 +11,7 @@ from .kinds import THRESHOLDS
 from .replies import SAME, read_replies, same_xinfo, tree, value
 
 DATABASES = 4
+CRASHES_MAX = 5
 
 
 class Mismatch(AssertionError):
@@ -72,6 +74,13 @@ class Pair:
         except BaseException:
             self.close()
             raise
+
+    def ended(self):
+        """The servers that are no more; one that is about to end has a moment for it."""
+        end = time.monotonic() + 5
+        while all(n.alive() for n in self.nodes) and time.monotonic() < end:
+            time.sleep(0.05)
+        return [n for n in self.nodes if not n.alive()]
 
     @staticmethod
     def _names(raw):
@@ -348,7 +357,7 @@ def run_differential(commands, seed=1, ours=None, theirs=None, length=2000, prog
                      events=None):
     """Returns (commands compared, [reports of mismatches]). events: classes of keyspace notifications to compare, too."""
     pair = Pair(ours, theirs, events)
-    problems, seen = [], set()
+    problems, seen, crashes = [], set(), 0
     try:
         missing = pair.missing(groups)
         if missing:
@@ -362,7 +371,15 @@ def run_differential(commands, seed=1, ours=None, theirs=None, length=2000, prog
             try:
                 bad = pair.run(items, resp, s)
             except (ConnectionError, OSError, ValueError, ReplyError) as e:
-                dead = [n for n in pair.nodes if not n.alive()]
+                dead = pair.ended()
+                if dead == [pair.nodes[1]] and not pair.is_redis and crashes < CRASHES_MAX:
+                    # Redis 7.0 has faults of its own, in XCLAIM of deleted entries for one: another sequence takes the place.
+                    print(f"{theirs or REDIS_SERVER} ended in sequence {s}, which is left out", file=sys.stderr, flush=True)
+                    pair.close()
+                    pair = Pair(ours, theirs, events)
+                    crashes += 1
+                    episode += 1
+                    continue
                 problems.append(f"seed {s}: {e!r}" + "".join(f"\nended:\n{n.log()[-3000:]}" for n in dead))
                 if dead or not keep_going:
                     break

@@ -16,16 +16,6 @@ FAR_MS = 4_102_444_800_000
 pytestmark = pytest.mark.holdfast
 
 
-@pytest.fixture(autouse=True)
-def every_type(request, shared_node):
-    """The files hold every type: without one of them there is nothing to load."""
-    with shared_node.client() as c:
-        known = {x.decode() for x in c.call("COMMAND", "LIST")}
-    lacking = {"rpush", "sadd", "hset", "zadd", "xadd", "pfadd"} - known
-    if lacking and "old_encodings" not in request.node.name:
-        pytest.skip(f"no {' '.join(sorted(lacking))} yet")
-
-
 def expected(version):
     with open(os.path.join(FIXTURES, version, "expected.json")) as f:
         return json.load(f)

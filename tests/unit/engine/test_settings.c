@@ -162,8 +162,8 @@ static void options_of_absent_modules_pass_at_their_default(void **state) {
     fixture_init(&f);
     assert_int_equal(
         load_text(&f,
-                  "cluster-enabled no\nslave-read-only yes\nhash-max-ziplist-entries 512\nrepl-backlog-size 10mb\n"
-                  "oom-score-adj-values 0 200 800\nlist-max-ziplist-entries 3\nreplica-lazy-flush no\n",
+                  "cluster-enabled no\navailability-zone \"\"\ntls-port 0\nreplica-ignore-disk-write-errors no\n"
+                  "oom-score-adj-values 0 200 800\nlist-max-ziplist-entries 3\ncluster-migration-barrier 1\n",
                   ""),
         0);
     assert_int_equal(settings_value(f.s, "cluster-enabled", &f.error), -1);
@@ -184,8 +184,22 @@ static void get_nothing(void *ctx, struct buf *out) {
 /* Options that every build has and whose lines in the file differ from the default. */
 #define ANY(n)                                                                                                         \
     { .name = n, .type = SETTING_SPECIAL, .flags = SETTING_MULTI_ARG, .set = set_anything, .get = get_nothing }
-static const struct setting of_every_build[] = {
-    ANY("bind"), ANY("client-output-buffer-limit"), ANY("daemonize"), ANY("pidfile"), ANY("logfile"), ANY("save")};
+static const struct setting of_every_build[] = {ANY("bind"),
+                                                ANY("client-output-buffer-limit"),
+                                                ANY("daemonize"),
+                                                ANY("pidfile"),
+                                                ANY("logfile"),
+                                                ANY("save"),
+                                                ANY("hash-max-listpack-entries"),
+                                                ANY("hash-max-listpack-value"),
+                                                ANY("hll-sparse-max-bytes"),
+                                                ANY("list-compress-depth"),
+                                                ANY("list-max-listpack-size"),
+                                                ANY("set-max-intset-entries"),
+                                                ANY("stream-node-max-bytes"),
+                                                ANY("stream-node-max-entries"),
+                                                ANY("zset-max-listpack-entries"),
+                                                ANY("zset-max-listpack-value")};
 
 static void the_stock_file_of_debians_redis_loads(void **state) {
     (void)state;

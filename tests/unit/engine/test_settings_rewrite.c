@@ -69,7 +69,7 @@ static void what_did_not_change_stays_byte_for_byte(void **state) {
     const char *text = "# c1\n\n  memory   2MB # not a comment\n";
     char all[256];
     (void)text;
-    snprintf(all, sizeof all, "# c1\n\n  memory   4MB\t\nOLD-FLAG yes\nauto-aof-rewrite-percentage 100\npoints 1 2\n# c2");
+    snprintf(all, sizeof all, "# c1\n\n  memory   4MB\t\nOLD-FLAG yes\nlua-time-limit 5000\npoints 1 2\n# c2");
     load(&f, all);
     rewrite(&f);
     assert_rest(&f, all);

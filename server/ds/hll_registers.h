@@ -1,6 +1,7 @@
-/* Registers packed into bytes. Internal to hll.c and hll_registers.c. */
-#ifndef HF_DS_HLL_INT_H
-#define HF_DS_HLL_INT_H
+/* How the registers of a HyperLogLog lie in bytes, and the kernels that count over them, with vector units and without.
+ * For hll.h and for the tests that hold the kernels against each other. Pure. Thread: any. Nothing fails. */
+#ifndef HF_DS_HLL_REGISTERS_H
+#define HF_DS_HLL_REGISTERS_H
 
 #include "server/ds/hll.h"
 
