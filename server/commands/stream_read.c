@@ -265,7 +265,8 @@ static bool serve(struct call *c, const struct read_options *o, struct source *s
             consumer = stream_consumer_obtain(c, &from->key, from->group, c->argv[o->group_arg + 1]);
             consumer->seen_ms = call_now_ms(c);
         }
-        /* What is not there is looked for twice, once for the id and once for entries: events of misses tell of both. */
+        /* What is not there is looked for twice, once for the id and once for entries: events of misses tell of both.
+         */
         if (from->s == NULL && !stream_find_read(c, &from->key, &from->s))
             return true;
         if (!has_something(from, o->is_group))

@@ -483,6 +483,12 @@ def _bitcount_start(argv, ours, theirs):
     return argv[0].upper() == b"BITCOUNT" and len(argv) == 3 and "syntax error" in str(theirs)
 
 
+@expected("COMMAND GETKEYS of a bare name", "7.0 wants an argument behind it, later versions look at the command first")
+def _getkeys_bare(argv, ours, theirs):
+    return ([a.upper() for a in argv[:2]] in ([b"COMMAND", b"GETKEYS"], [b"COMMAND", b"GETKEYSANDFLAGS"])
+            and len(argv) == 3 and "wrong number of arguments" in str(theirs) and isinstance(ours, Exception))
+
+
 @expected("LPOS with the lowest rank", "refused by later versions, an overflow in 7.0")
 def _lowest_rank(argv, ours, theirs):
     return argv[0].upper() == b"LPOS" and str(ours).startswith("ERR value is out of range, value must between")
