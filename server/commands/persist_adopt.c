@@ -137,8 +137,14 @@ static void begin_anew(struct persist *p, const struct persist_adoption *a) {
     }
 }
 
-static void keep_file(struct persist *p, const char *path) {
+static void keep_file(struct persist *p, const char *path, enum rdb_codec codec) {
     const struct fs *fs = p->parts.fs;
+    if (codec != RDB_CODEC_NONE && p->options.rdb_codec == RDB_CODEC_NONE) {
+        /* It was compressed for the way here. Who reads this node's snapshots with other programs could not read it. */
+        fs->unlink(fs->ctx, path);
+        p->bgsave_scheduled = p->options.save_point_count > 0;
+        return;
+    }
     int rc = fs->rename(fs->ctx, path, p->options.dbfilename);
     if (rc == 0)
         rc = fs_sync_parent(fs, p->options.dbfilename);
@@ -193,7 +199,7 @@ enum persist_adopted persist_adopt(struct persist *p, const struct persist_adopt
     if (got != PERSIST_ADOPTED)
         return got;
     if (a->path != NULL)
-        keep_file(p, a->path);
+        keep_file(p, a->path, r.codec);
     changelog_set_db(p->log, *ret_db >= 0 ? *ret_db : 0);
     persist_resume_aof(p);
     return got;
