@@ -8,6 +8,9 @@
 #include "server/base/num.h"
 #include "server/proto/resp.h"
 
+/* The stream behind an offset has room for ever after: 4 EiB. */
+#define OFFSET_MAX ((uint64_t)INT64_MAX / 2)
+
 static void send_words(struct buf *out, const char *const *words, int n) {
     struct slice argv[12];
     for (int i = 0; i < n; i++)
@@ -91,7 +94,7 @@ static enum handshake_outcome take_psync(struct handshake *h, struct slice line,
     if (begins(line, "+FULLRESYNC ")) {
         (void)next_word(&rest);
         struct slice id = next_word(&rest), offset = next_word(&rest);
-        if (!take_id(h, id) || num_parse_u64(offset, &h->offset) != 0 || h->offset > INT64_MAX || rest.n > 0)
+        if (!take_id(h, id) || num_parse_u64(offset, &h->offset) != 0 || h->offset > OFFSET_MAX || rest.n > 0)
             return end(h, HANDSHAKE_FAILED, "the primary replied with a wrong FULLRESYNC: ", line);
         return HANDSHAKE_FULL;
     }
