@@ -137,15 +137,7 @@ class AckedWriters:
         return sum(map(len, self.acked))
 
     def missing(self, node):
-        """Confirmed writes that the node does not have. A sentinel that sets a node right cuts its clients off."""
-        for _ in range(3):
-            try:
-                return self._missing(node)
-            except ConnectionError:
-                time.sleep(0.2)
-        return self._missing(node)
-
-    def _missing(self, node):
+        """Confirmed writes that the node does not have."""
         out = []
         with node.client() as c:
             for i, acked in enumerate(self.acked):
@@ -154,6 +146,16 @@ class AckedWriters:
                          ("SISMEMBER", f"{key}:s", k)][k % 4] for k in acked]
                 out += [f"{key}:{k}" for k, r in zip(acked, c.pipeline(asks)) if r in (0, None)]
         return out
+
+
+def steady(ask):
+    """ask(), again where a sentinel has just cut the clients of a node off."""
+    for _ in range(4):
+        try:
+            return ask()
+        except ConnectionError:
+            time.sleep(0.2)
+    return ask()
 
 
 def fail_over_by_kill(nodes, sentinels, writers_seconds=1.0, replicas=2, tag=""):
@@ -167,7 +169,7 @@ def fail_over_by_kill(nodes, sentinels, writers_seconds=1.0, replicas=2, tag="")
     started = time.monotonic()
     port = sentinels.wait_primary(lambda p: p != old.port)
     new = by_port[port]
-    wait_until(lambda: new.info("replication")["role"] == "master", 10, what="the promotion")
+    wait_until(lambda: steady(lambda: new.info("replication")["role"]) == "master", 10, what="the promotion")
     away = time.monotonic() - started
     before = sum(map(len, writers.acked))
     old.start()
@@ -176,12 +178,12 @@ def fail_over_by_kill(nodes, sentinels, writers_seconds=1.0, replicas=2, tag="")
         lead = sentinels.primary_port()  # by now it may be another one again
         return lead != old.port and all(n.info("replication").get("master_port") == str(lead) and link_is_up(n)
                                         for n in nodes if n.port != lead)
-    wait_until(joined, 30, 0.05, "all nodes at the new primary")
+    wait_until(lambda: steady(joined), 30, 0.05, "all nodes at the new primary")
     wait_until(lambda: sum(map(len, writers.acked)) > before, 20, 0.05, "confirmed writes on the new primary")
     acked = writers.stop()
-    wait_until(lambda: len({offset(n) for n in nodes}) == 1, 20, what="equal offsets")
-    assert len({digest(n) for n in nodes}) == 1, "the nodes differ"
+    wait_until(lambda: steady(lambda: len({offset(n) for n in nodes})) == 1, 20, what="equal offsets")
+    assert steady(lambda: len({digest(n) for n in nodes})) == 1, "the nodes differ"
     for n in nodes:
-        lost = writers.missing(n)
+        lost = steady(lambda: writers.missing(n))
         assert not lost, f"{len(lost)} of {acked} confirmed writes are not on the node at {n.port}: {lost[:5]}"
     return acked, away
