@@ -52,8 +52,9 @@ static void send_introduction(struct handshake *h, struct buf *out) {
         send_words(out, ip, 3);
     }
     /* "holdfast": what only our nodes understand may be sent. Others read over a word that they do not know. */
-    const char *capa[] = {"REPLCONF", "capa", "eof", "capa", "psync2", "capa", "holdfast"};
-    send_words(out, capa, 7);
+    const char *capa[] = {"REPLCONF",        "capa", "eof",         "capa", "psync2", "capa", "holdfast", "capa",
+                          "holdfast-frames", "capa", "holdfast-lz4"};
+    send_words(out, capa, 11);
 }
 
 static enum handshake_outcome end(struct handshake *h, enum handshake_outcome outcome, const char *what,

@@ -75,6 +75,7 @@ class Link:
         self.lock = threading.Lock()
         self.refuses = False
         self.delay_s = 0.0
+        self.rate = None  # bytes per second of one direction of one connection
         self.cut_after = None  # bytes of either direction until all connections are cut
         self.flows = threading.Event()
         self.flows.set()
@@ -106,12 +107,16 @@ class Link:
                 threading.Thread(target=self._pump, args=(x, y), daemon=True).start()
 
     def _pump(self, x, y):
+        due = 0.0
         try:
             while True:
                 data = x.recv(65536)
                 if not data:
                     break
                 self.flows.wait()
+                if self.rate:
+                    due = max(due, time.monotonic() - 0.05) + len(data) / self.rate
+                    time.sleep(max(0.0, due - time.monotonic()))
                 if self.delay_s:
                     time.sleep(self.delay_s * self.random.random() * 2)
                 with self.lock:
