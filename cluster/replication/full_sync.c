@@ -19,20 +19,25 @@
  *
  * The cut is the end of the log at the moment of the fork; every member gets a cursor there. With a file, the child
  * writes it, and whoever comes while it does so joins: the session keeps a cursor at the cut. When the file is complete
- * each member reads it at its own pace through a descriptor of its own, and the session is over. Without a file, the
- * child writes to a pipe, and the bytes go to all members chunk by chunk: the next chunk is read once everybody has
- * taken the last, so that memory does not grow with a slow member. At the end of the pipe the child's exit status
- * decides whether the mark that ends the snapshot is sent.
+ * each member reads it at its own pace through a descriptor of its own, and the session is over. The session's cursor
+ * is given up once it holds more than the backlog does: who comes then waits for the next snapshot.
+ *
+ * Without a file, the child writes to a pipe, and the bytes go to all members through a window: more is read once the
+ * slowest has made room, so that memory does not grow with it. A member that keeps others waiting for more than
+ * HOLD_UP_US in all is dropped. At the end of the pipe the child's exit status decides whether the end of the snapshot
+ * is sent.
  *
  * done() of the child may come before the end of the pipe was read. */
 
 #define BLOCK_BYTES (256 * 1024)
 #define CHUNK_BYTES (256 * 1024)
+#define WINDOW_BYTES (16 * CHUNK_BYTES)
+#define HOLD_UP_US 10000000
 #define PIPE_BYTES (1024 * 1024)
 
 /* What the peers of one session have in common. */
 struct session_kind {
-    bool diskless, without_data;
+    bool diskless, without_data, lz4;
     unsigned rdb_version;
 };
 
@@ -49,9 +54,9 @@ struct full_sync {
     int pipe_in, pipe_out; /* reading end; writing end, the child's */
     bool at_end, watching;
     char mark[TRANSFER_MARK_BYTES + 1];
-    char *chunk;
-    size_t chunk_len;
-    uint64_t bytes;
+    char *window;
+    uint64_t bytes; /* read from the pipe: the last WINDOW_BYTES of them are in the window */
+    int64_t checked_us;
 };
 
 /* ---- in the child ---- */
@@ -120,12 +125,16 @@ static void attach(struct full_sync *s, struct replica *p) {
     HF_ASSERT(p->cursor != NULL);
     p->sync = s;
     p->state = s->kind.diskless ? REPLICA_SENDING : REPLICA_MAKING;
-    p->chunk_at = 0;
+    p->taken = 0;
+    p->held_up_us = 0;
     p->waits_since_us = clock_mono_us();
+    p->frames = (struct frame_feed){.used = (p->capa & REPLICA_CAPA_FRAMES) && !p->speaks_sync && !p->rdb_only};
     struct buf b = BUF_INIT;
     if (!p->speaks_sync)
         buf_printf(&b, "+FULLRESYNC %s %" PRIu64 "\r\n", s->id, s->cut);
-    if (s->kind.diskless)
+    if (p->frames.used)
+        buf_append_cstr(&b, "$FRAMES\r\n");
+    else if (s->kind.diskless)
         buf_printf(&b, "$EOF:%s\r\n", s->mark);
     outq_append(&p->client->out, b.data, b.len);
     buf_deinit(&b);
@@ -140,7 +149,8 @@ static unsigned rdb_version_of(const struct replica *p, unsigned ours) {
 }
 
 static bool fits(const struct full_sync *s, const struct replica *p) {
-    return s->kind.rdb_version <= rdb_version_of(p, s->kind.rdb_version) && s->kind.without_data == p->without_data;
+    return s->cursor != NULL && s->kind.rdb_version <= rdb_version_of(p, s->kind.rdb_version) &&
+           s->kind.without_data == p->without_data && (!s->kind.lz4 || (p->capa & REPLICA_CAPA_LZ4));
 }
 
 void full_sync_want(struct replication *r, struct replica *p) {
@@ -153,7 +163,9 @@ void full_sync_want(struct replication *r, struct replica *p) {
         attach(s, p);
         log_notice("Waiting for end of BGSAVE for SYNC: replica %s joins it", name);
     } else if (s != NULL) {
-        log_notice("Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC");
+        log_notice(s->kind.diskless
+                       ? "Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC"
+                       : "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC");
     }
 }
 
@@ -171,7 +183,7 @@ static void session_free(struct full_sync *s) {
     for (size_t i = 0; i < r->replica_count; i++)
         if (r->replicas[i]->sync == s)
             r->replicas[i]->sync = NULL;
-    mem_free(s->chunk);
+    mem_free(s->window);
     mem_free(s);
     r->sync = NULL;
 }
@@ -194,10 +206,13 @@ static void send_header(struct replica *p, int fd, int64_t bytes) {
     p->waits_since_us = clock_mono_us();
     p->block = mem_alloc(BLOCK_BYTES);
     p->block_at = p->block_len = 0;
-    struct buf b = BUF_INIT;
-    buf_printf(&b, "$%" PRId64 "\r\n", bytes);
-    outq_append(&p->client->out, b.data, b.len);
-    buf_deinit(&b);
+    p->frames.size_due = true;
+    if (!p->frames.used) {
+        struct buf b = BUF_INIT;
+        buf_printf(&b, "$%" PRId64 "\r\n", bytes);
+        outq_append(&p->client->out, b.data, b.len);
+        buf_deinit(&b);
+    }
     client_feed(p->client);
 }
 
@@ -219,27 +234,43 @@ static void hand_out_file(struct full_sync *s, pid_t pid) {
     fs->unlink(fs->ctx, path);
 }
 
-static void send_mark(struct full_sync *s) {
+static void send_end(struct full_sync *s) {
     for (size_t i = 0; i < s->r->replica_count; i++) {
         struct replica *p = s->r->replicas[i];
         if (p->sync != s || !replica_is_attached(p))
             continue;
-        outq_append(&p->client->out, s->mark, TRANSFER_MARK_BYTES);
-        p->state = p->rdb_only ? REPLICA_DONE : REPLICA_LOADS;
+        if (p->frames.used) {
+            p->frames.end_due = true;
+        } else {
+            outq_append(&p->client->out, s->mark, TRANSFER_MARK_BYTES);
+            p->state = p->rdb_only ? REPLICA_DONE : REPLICA_LOADS;
+        }
         p->acked_us = p->waits_since_us = clock_mono_us();
         client_feed(p->client);
     }
 }
 
+/* What of the pipe the slowest member has taken. */
+static uint64_t slowest(const struct full_sync *s) {
+    uint64_t least = s->bytes;
+    for (size_t i = 0; i < s->r->replica_count; i++) {
+        const struct replica *p = s->r->replicas[i];
+        if (p->sync == s && replica_is_attached(p) && p->taken < least)
+            least = p->taken;
+    }
+    return least;
+}
+
 static void finish_if_over(struct full_sync *s) {
-    if (!s->child_done || (s->kind.diskless && !s->at_end && s->child_ok && !s->aborted))
+    bool sent = !s->kind.diskless || (s->at_end && slowest(s) == s->bytes);
+    if (!s->child_done || (!sent && s->child_ok && !s->aborted))
         return;
     if (s->aborted)
         drop_members(s, "its synchronization was given up");
     else if (!s->child_ok)
         drop_members(s, "the snapshot failed");
     else if (s->kind.diskless)
-        send_mark(s);
+        send_end(s);
     session_free(s);
 }
 
@@ -295,15 +326,6 @@ void full_sync_leave(struct replica *p) {
 
 /* ---- diskless: the pipe ---- */
 
-static bool all_have_taken(const struct full_sync *s) {
-    for (size_t i = 0; i < s->r->replica_count; i++) {
-        const struct replica *p = s->r->replicas[i];
-        if (p->sync == s && replica_is_attached(p) && p->chunk_at < s->chunk_len)
-            return false;
-    }
-    return true;
-}
-
 static void on_pipe(struct loop *loop, int fd, unsigned events, void *arg);
 
 static void watch_pipe(struct full_sync *s, bool on) {
@@ -316,26 +338,26 @@ static void watch_pipe(struct full_sync *s, bool on) {
     s->watching = on;
 }
 
-/* Reads the next chunk where everybody has taken the last. */
+/* Reads a chunk where the slowest has made room for one. */
 static void next_chunk(struct full_sync *s) {
-    if (s->at_end || s->aborted || !all_have_taken(s))
+    if (s->at_end || s->aborted)
         return;
-    ssize_t n = read(s->pipe_in, s->chunk, CHUNK_BYTES);
+    if (WINDOW_BYTES - (s->bytes - slowest(s)) < CHUNK_BYTES) {
+        watch_pipe(s, false);
+        return;
+    }
+    size_t at = (size_t)(s->bytes % WINDOW_BYTES), to_end = WINDOW_BYTES - at;
+    ssize_t n = read(s->pipe_in, s->window + at, to_end < CHUNK_BYTES ? to_end : CHUNK_BYTES);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         watch_pipe(s, true);
         return;
     }
-    s->chunk_len = n > 0 ? (size_t)n : 0;
-    s->bytes += s->chunk_len;
-    watch_pipe(s, false);
+    s->bytes += n > 0 ? (uint64_t)n : 0;
     s->at_end = n <= 0;
-    for (size_t i = 0; i < s->r->replica_count; i++) {
-        struct replica *p = s->r->replicas[i];
-        if (p->sync != s || !replica_is_attached(p))
-            continue;
-        p->chunk_at = 0;
-        client_feed(p->client);
-    }
+    watch_pipe(s, !s->at_end);
+    for (size_t i = 0; i < s->r->replica_count; i++)
+        if (s->r->replicas[i]->sync == s && replica_is_attached(s->r->replicas[i]))
+            client_feed(s->r->replicas[i]->client);
 }
 
 static void on_pipe(struct loop *loop, int fd, unsigned events, void *arg) {
@@ -346,10 +368,31 @@ static void on_pipe(struct loop *loop, int fd, unsigned events, void *arg) {
         finish_if_over(s);
 }
 
+/* Drops who has filled the window while others have nothing to take, when that has lasted too long. */
+static void drop_who_holds_up(struct full_sync *s) {
+    int64_t now = clock_mono_us(), passed_us = s->checked_us != 0 ? now - s->checked_us : 0;
+    size_t idle = 0;
+    s->checked_us = now;
+    for (size_t i = 0; i < s->r->replica_count; i++) {
+        const struct replica *p = s->r->replicas[i];
+        idle += p->sync == s && replica_is_attached(p) && p->taken == s->bytes;
+    }
+    for (size_t i = 0; i < s->r->replica_count && idle > 0; i++) {
+        struct replica *p = s->r->replicas[i];
+        if (p->sync != s || !replica_is_attached(p) ||
+            (WINDOW_BYTES - (s->bytes - p->taken) >= CHUNK_BYTES && !s->at_end) || p->taken == s->bytes)
+            continue;
+        p->held_up_us += passed_us;
+        if (p->held_up_us > HOLD_UP_US)
+            replica_drop(p, "it has kept the other replicas of its snapshot waiting for too long; it may synchronise "
+                            "behind them");
+    }
+}
+
 /* ---- the beginning of a session ---- */
 
 static bool choose_kind(struct replication *r, unsigned ours, struct session_kind *ret_kind) {
-    struct session_kind k = {.diskless = r->options.diskless_sync, .rdb_version = ours};
+    struct session_kind k = {.diskless = r->options.diskless_sync, .lz4 = r->options.transfer_lz4, .rdb_version = ours};
     int64_t now = clock_mono_us(), longest_us = 0;
     size_t n = 0;
     for (size_t i = 0; i < r->replica_count; i++) {
@@ -363,6 +406,7 @@ static bool choose_kind(struct replication *r, unsigned ours, struct session_kin
         unsigned version = rdb_version_of(p, ours);
         k.rdb_version = version < k.rdb_version ? version : k.rdb_version;
         k.diskless = k.diskless && (p->capa & REPLICA_CAPA_EOF) != 0;
+        k.lz4 = k.lz4 && (p->capa & REPLICA_CAPA_LZ4) != 0;
         if (now - p->waits_since_us > longest_us)
             longest_us = now - p->waits_since_us;
     }
@@ -382,7 +426,7 @@ static bool open_pipe(struct full_sync *s) {
     (void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES); /* what the system allows is enough */
     (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
     rng_hex_id(s->mark, TRANSFER_MARK_BYTES / 2);
-    s->chunk = mem_alloc(CHUNK_BYTES);
+    s->window = mem_alloc(WINDOW_BYTES);
     return true;
 }
 
@@ -406,7 +450,8 @@ static void start(struct replication *r, const struct session_kind *kind, const 
     s->options.rdb.repl_id = s->id;
     s->options.rdb.repl_offset = (int64_t)s->cut;
     s->options.rdb.repl_stream_db = r->is_replica ? changelog_db(r->log) : 0;
-    s->options.codec = RDB_CODEC_NONE;
+    s->options.codec = kind->lz4 ? RDB_CODEC_LZ4 : RDB_CODEC_NONE;
+    s->options.rdb.compress = s->options.rdb.compress && !kind->lz4; /* once is enough */
     s->cursor = changelog_cursor_create(r->log, s->cut);
     HF_ASSERT(s->cursor != NULL);
     r->sync = s;
@@ -444,8 +489,11 @@ static void start(struct replication *r, const struct session_kind *kind, const 
         if (p->state == REPLICA_WAITS && replica_is_attached(p) && p->without_data == kind->without_data)
             attach(s, p);
     }
-    if (kind->diskless)
+    if (kind->diskless) {
+        changelog_cursor_destroy(s->cursor); /* nobody joins */
+        s->cursor = NULL;
         next_chunk(s);
+    }
 }
 
 void full_sync_cron(struct replication *r) {
@@ -453,7 +501,13 @@ void full_sync_cron(struct replication *r) {
     if (s != NULL) {
         if (member_count(s) == 0) {
             full_sync_abort(r, "no replica waits for it any more");
-        } else if (s->kind.diskless) {
+        } else if (!s->kind.diskless) {
+            if (s->cursor != NULL && changelog_sealed(r->log) - s->cut > r->backlog.size_bytes) {
+                changelog_cursor_destroy(s->cursor);
+                s->cursor = NULL;
+            }
+        } else {
+            drop_who_holds_up(s);
             next_chunk(s);
             if (s->at_end)
                 finish_if_over(s);
@@ -485,8 +539,10 @@ int full_sync_iov(struct replica *p, struct iovec *iov, size_t *ret_bytes) {
             p->file_at += n;
         }
         *iov = (struct iovec){p->block + p->block_at, p->block_len - p->block_at};
-    } else if (p->sync != NULL && p->chunk_at < p->sync->chunk_len) {
-        *iov = (struct iovec){p->sync->chunk + p->chunk_at, p->sync->chunk_len - p->chunk_at};
+    } else if (p->sync != NULL && p->taken < p->sync->bytes) {
+        size_t at = (size_t)(p->taken % WINDOW_BYTES), to_end = WINDOW_BYTES - at;
+        uint64_t left = p->sync->bytes - p->taken;
+        *iov = (struct iovec){p->sync->window + at, left < to_end ? (size_t)left : to_end};
     } else {
         return 0;
     }
@@ -497,16 +553,20 @@ int full_sync_iov(struct replica *p, struct iovec *iov, size_t *ret_bytes) {
 void full_sync_written(struct replica *p, size_t n) {
     p->waits_since_us = clock_mono_us();
     if (p->fd < 0) {
-        p->chunk_at += n;
-        if (p->sync != NULL)
+        p->taken += n;
+        if (p->sync != NULL && !p->sync->watching)
             next_chunk(p->sync);
+        if (p->sync != NULL && p->sync->at_end)
+            loop_dont_wait(p->r->loop); /* it may be over */
         return;
     }
     p->block_at += n;
     if (p->block_at < p->block_len || p->file_at < p->file_bytes)
         return;
     full_sync_leave(p);
-    if (p->rdb_only)
+    if (p->frames.used)
+        p->frames.end_due = true;
+    else if (p->rdb_only)
         p->state = REPLICA_DONE;
     else
         replica_online(p);

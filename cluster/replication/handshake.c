@@ -8,6 +8,9 @@
 #include "server/base/num.h"
 #include "server/proto/resp.h"
 
+/* The stream behind an offset has room for ever after: 4 EiB. */
+#define OFFSET_MAX ((uint64_t)INT64_MAX / 2)
+
 static void send_words(struct buf *out, const char *const *words, int n) {
     struct slice argv[12];
     for (int i = 0; i < n; i++)
@@ -49,8 +52,9 @@ static void send_introduction(struct handshake *h, struct buf *out) {
         send_words(out, ip, 3);
     }
     /* "holdfast": what only our nodes understand may be sent. Others read over a word that they do not know. */
-    const char *capa[] = {"REPLCONF", "capa", "eof", "capa", "psync2", "capa", "holdfast"};
-    send_words(out, capa, 7);
+    const char *capa[] = {"REPLCONF",        "capa", "eof",         "capa", "psync2", "capa", "holdfast", "capa",
+                          "holdfast-frames", "capa", "holdfast-lz4"};
+    send_words(out, capa, 11);
 }
 
 static enum handshake_outcome end(struct handshake *h, enum handshake_outcome outcome, const char *what,
@@ -90,7 +94,7 @@ static enum handshake_outcome take_psync(struct handshake *h, struct slice line,
     if (begins(line, "+FULLRESYNC ")) {
         (void)next_word(&rest);
         struct slice id = next_word(&rest), offset = next_word(&rest);
-        if (!take_id(h, id) || num_parse_u64(offset, &h->offset) != 0 || h->offset > INT64_MAX || rest.n > 0)
+        if (!take_id(h, id) || num_parse_u64(offset, &h->offset) != 0 || h->offset > OFFSET_MAX || rest.n > 0)
             return end(h, HANDSHAKE_FAILED, "the primary replied with a wrong FULLRESYNC: ", line);
         return HANDSHAKE_FULL;
     }

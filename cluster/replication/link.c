@@ -20,7 +20,10 @@
  *
  * Whatever fails leads back to WAITS, and from there to the next attempt a second later. Bytes are read into one buffer
  * and taken from its front by whoever the state says. While the node is busy inside a command, and while the AOF is too
- * far behind, nothing is read from the stream: the primary's socket fills up, which is the flow control there is. */
+ * far behind, nothing is read from the stream: the primary's socket fills up, which is the flow control there is.
+ *
+ * With frames (frames.h) the stream begins before the snapshot ends. It is put aside, also while the snapshot is
+ * loaded, and executed from there (link_spool.c); what comes meanwhile is put behind it. */
 
 #define READ_BYTES (64 * 1024)
 #define STREAM_READ_BYTES (1024 * 1024)
@@ -74,13 +77,13 @@ void link_off(struct replication *r) {
 
 /* ---- events ---- */
 
-static void update_watch(struct replication *r) {
+void link_update_watch(struct replication *r) {
     struct link *l = &r->link;
     if (l->conn == NULL)
         return;
     bool write = l->state == LINK_CONNECTING || l->out.len > 0;
-    bool read = l->state != LINK_CONNECTING && l->state != LINK_LOADING &&
-                !(l->state == LINK_STREAM && changelog_is_full(r->log));
+    bool read = l->state != LINK_CONNECTING && (l->state != LINK_LOADING || l->spools) &&
+                !(l->state == LINK_STREAM && changelog_is_full(r->log) && spool_is_empty(&l->spool));
     if (read == l->watches_read && write == l->watches_write)
         return;
     unsigned events = (read ? LOOP_READABLE : 0) | (write ? LOOP_WRITABLE : 0);
@@ -106,7 +109,7 @@ static void flush(struct replication *r) {
         }
         buf_consume(&l->out, (size_t)n);
     }
-    update_watch(r);
+    link_update_watch(r);
 }
 
 void link_send(struct replication *r, const struct slice *argv, int argc) {
@@ -277,7 +280,7 @@ static void work_off(struct replication *r) {
             break;
         }
     }
-    update_watch(r);
+    link_update_watch(r);
 }
 
 static void on_event(struct loop *loop, int fd, unsigned events, void *arg) {
@@ -292,13 +295,14 @@ static void on_event(struct loop *loop, int fd, unsigned events, void *arg) {
         flush(r);
     if (l->conn == NULL || !(events & LOOP_READABLE) || !l->watches_read)
         return;
-    if (l->state == LINK_STREAM && engine_is_busy(r->engine))
+    if (l->state == LINK_STREAM && engine_is_busy(r->engine) && spool_is_empty(&l->spool))
         return;
-    size_t room = l->state == LINK_STREAM ? STREAM_READ_BYTES : READ_BYTES;
+    size_t room = l->state == LINK_STREAM || l->state == LINK_LOADING ? STREAM_READ_BYTES : READ_BYTES;
     if (buf_try_reserve(&l->in, room) != 0) {
         link_close(r, "out of memory for what the primary sends");
         return;
     }
+    size_t before = l->in.len;
     ssize_t n = conn_read(l->conn, l->in.data + l->in.len, l->in.cap - l->in.len);
     if (n == -EAGAIN)
         return;
@@ -309,7 +313,10 @@ static void on_event(struct loop *loop, int fd, unsigned events, void *arg) {
     l->in.len += (size_t)n;
     l->io_us = clock_mono_us();
     r->net_in += (uint64_t)n;
-    work_off(r);
+    if (l->state == LINK_LOADING || (l->state == LINK_STREAM && !spool_is_empty(&l->spool)))
+        link_spool_input(r, before); /* behind what waits already */
+    else
+        work_off(r);
 }
 
 /* ---- beginning ---- */
@@ -330,7 +337,7 @@ static void connect_now(struct replication *r) {
     l->state = LINK_CONNECTING;
     if (first)
         log_notice("MASTER <-> REPLICA sync started");
-    update_watch(r);
+    link_update_watch(r);
 }
 
 void link_start(struct replication *r) {
@@ -346,7 +353,7 @@ void link_start(struct replication *r) {
 
 void link_retry(struct replication *r) {
     const struct link *l = &r->link;
-    if (l->state == LINK_WAITS && clock_mono_us() >= l->retry_us && !engine_is_busy(r->engine))
+    if (l->state == LINK_WAITS && !l->loading && clock_mono_us() >= l->retry_us && !engine_is_busy(r->engine))
         connect_now(r);
 }
 
@@ -389,6 +396,9 @@ void link_before_sleep(struct replication *r) {
         link_load_snapshot(r);
         work_off(r);
     }
+    if (l->state == LINK_STREAM && !spool_is_empty(&l->spool) && !engine_is_busy(r->engine) &&
+        !changelog_is_full(r->log))
+        link_drain_spool(r);
     if (l->kill_due) {
         l->kill_due = false;
         if (l->state == LINK_STREAM)
@@ -399,5 +409,5 @@ void link_before_sleep(struct replication *r) {
         (l->acked_us == 0 || (l->told_durable < l->asked && changelog_durable(r->log) > l->told_durable)))
         link_send_ack(r);
     if (l->state == LINK_STREAM)
-        update_watch(r);
+        link_update_watch(r);
 }

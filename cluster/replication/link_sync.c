@@ -16,7 +16,7 @@
 
 /* A full sync, on the replica's side: the snapshot goes to a file and is loaded from there, or is loaded as it comes.
  * Which one `repl-diskless-load` says. Loading is done between two cycles of the loop, with cycles inside that serve
- * clients. */
+ * clients. What goes to a file is decompressed on the way: the file becomes this node's snapshot. */
 
 #define SYNC_EVERY_BYTES (8 * 1024 * 1024)
 #define WIRE_READ_BYTES (256 * 1024)
@@ -32,11 +32,16 @@ void link_drop_snapshot(struct replication *r) {
         fs->unlink(fs->ctx, l->path);
     l->fd = -1;
     l->path[0] = '\0';
+    l->spools = false;
+    unpack_deinit(&l->unpack);
+    spool_clear(&l->spool);
 }
 
 void link_begin_snapshot(struct replication *r) {
     struct link *l = &r->link;
     transfer_begin(&l->transfer);
+    frames_begin(&l->frames);
+    unpack_begin(&l->unpack);
     l->state = LINK_HEADER;
 }
 
@@ -65,7 +70,10 @@ static void begin_transfer(struct replication *r) {
     bool wire = loads_from_wire(r);
     const char *where = wire ? "parser" : "disk";
     l->synced_us = clock_mono_us();
-    if (l->transfer.has_mark)
+    if (l->transfer.has_frames)
+        log_notice("MASTER <-> REPLICA sync: receiving RDB and the stream that follows it from master, the RDB to %s",
+                   where);
+    else if (l->transfer.has_mark)
         log_notice("MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to %s", where);
     else
         log_notice("MASTER <-> REPLICA sync: receiving %" PRIu64 " bytes from master to %s", l->transfer.total_bytes,
@@ -87,6 +95,7 @@ static void begin_transfer(struct replication *r) {
         link_close(r, text);
         return;
     }
+    l->file_bytes = 0;
     l->state = LINK_TRANSFER;
 }
 
@@ -99,10 +108,36 @@ static void fail_write(struct replication *r, int error) {
     link_close(r, text);
 }
 
+static int to_file(void *arg, const void *p, size_t n) {
+    struct replication *r = arg;
+    struct link *l = &r->link;
+    uint64_t before = l->file_bytes / SYNC_EVERY_BYTES;
+    int rc = fs_write_all(r->parts.fs, l->fd, p, n);
+    if (rc < 0)
+        return rc;
+    l->file_bytes += n;
+    if (l->file_bytes / SYNC_EVERY_BYTES != before) /* so that the fsync at the end is short; a hint */
+        (void)sync_file_range(l->fd, (off64_t)(before * SYNC_EVERY_BYTES), SYNC_EVERY_BYTES, SYNC_FILE_RANGE_WRITE);
+    return 0;
+}
+
+static void fail_file(struct replication *r, int error) {
+    if (error == -EBADMSG || error == -ENODATA)
+        link_close(r, "the compressed snapshot of the primary is damaged");
+    else
+        fail_write(r, error);
+}
+
 static void transfer_done(struct replication *r) {
     struct link *l = &r->link;
     const struct fs *fs = r->parts.fs;
-    int rc = fs->fsync(fs->ctx, l->fd);
+    int rc = unpack_end(&l->unpack, to_file, r);
+    unpack_deinit(&l->unpack);
+    if (rc < 0) {
+        fail_file(r, rc);
+        return;
+    }
+    rc = fs->fsync(fs->ctx, l->fd);
     fs->close(fs->ctx, l->fd);
     l->fd = -1;
     if (rc < 0) {
@@ -111,6 +146,8 @@ static void transfer_done(struct replication *r) {
     }
     l->state = LINK_LOADING;
     l->load_due = true;
+    if (l->spools)
+        link_spool_input(r, 0);
     loop_dont_wait(r->loop);
 }
 
@@ -121,18 +158,18 @@ void link_take_snapshot(struct replication *r) {
     if (l->state != LINK_TRANSFER)
         return;
     size_t payload = 0, used = 0;
-    uint64_t before = l->transfer.taken_bytes / SYNC_EVERY_BYTES;
-    transfer_take(&l->transfer, l->in.data, l->in.len, &payload, &used);
-    int rc = payload > 0 ? fs_write_all(r->parts.fs, l->fd, l->in.data, payload) : 0;
+    const char *reason = NULL;
+    if (link_take_payload(r, &payload, &used, &reason) != 0) {
+        link_close(r, reason);
+        return;
+    }
+    int rc = payload > 0 ? unpack_take(&l->unpack, l->in.data, payload, to_file, r) : 0;
     if (rc < 0) {
-        fail_write(r, rc);
+        fail_file(r, rc);
         return;
     }
     if (used > 0)
         buf_consume(&l->in, used);
-    uint64_t block = l->transfer.taken_bytes / SYNC_EVERY_BYTES;
-    if (block != before) /* so that the fsync at the end is short; a hint, its failure shows there */
-        (void)sync_file_range(l->fd, (off64_t)(before * SYNC_EVERY_BYTES), SYNC_EVERY_BYTES, SYNC_FILE_RANGE_WRITE);
     if (l->transfer.done)
         transfer_done(r);
 }
@@ -143,6 +180,7 @@ struct wire {
     struct replication *r;
     size_t ready, skip; /* payload at the front of link.in, and what goes with it */
     int error;
+    char reason[160];
 };
 
 /* Waits for more bytes, and serves clients meanwhile. 0 or -errno. */
@@ -177,20 +215,28 @@ static int read_more(struct wire *w) {
 static ssize_t read_wire(void *arg, void *p, size_t n) {
     struct wire *w = arg;
     struct link *l = &w->r->link;
+    if (l->conn == NULL) /* closed while clients were served: its bytes are gone, too */
+        return w->error = -ECONNABORTED;
     while (w->ready == 0) {
         size_t used = 0;
-        if (l->conn == NULL)
-            return w->error = -ECONNABORTED;
+        const char *reason = NULL;
         if (l->in.len > 0 && !l->transfer.done) {
-            transfer_take(&l->transfer, l->in.data, l->in.len, &w->ready, &used);
+            if (link_take_payload(w->r, &w->ready, &used, &reason) != 0) {
+                snprintf(w->reason, sizeof w->reason, "%s", reason);
+                return w->error = -EBADMSG;
+            }
             w->skip = used - w->ready;
             if (w->ready == 0 && w->skip > 0)
                 buf_consume(&l->in, w->skip);
             if (w->ready > 0)
                 break;
         }
-        if (l->transfer.done)
+        if (l->transfer.done) {
+            if (l->spools && l->in.len > 0)
+                link_spool_input(w->r, 0);
+            link_update_watch(w->r);
             return 0;
+        }
         if ((w->error = read_more(w)) != 0)
             return w->error;
     }
@@ -199,6 +245,12 @@ static ssize_t read_wire(void *arg, void *p, size_t n) {
     w->ready -= take;
     buf_consume(&l->in, w->ready == 0 ? take + w->skip : take);
     return (ssize_t)take;
+}
+
+/* The loader stops at the end of the data. With frames the end of the transfer may still be to come. */
+static bool take_end(struct wire *w) {
+    char c;
+    return !w->r->link.transfer.has_frames || read_wire(w, &c, 1) == 0;
 }
 
 static void let_go(void *arg) {
@@ -236,7 +288,12 @@ void link_load_snapshot(struct replication *r) {
     int db = -1;
     struct buf error = BUF_INIT;
     log_notice("MASTER <-> REPLICA sync: Loading DB in memory");
+    l->loading = true;
+    link_update_watch(r); /* the stream may go on coming */
     enum replication_adopted got = r->parts.adopt(r->parts.ctx, &a, &db, &error);
+    if (wire && got == REPLICATION_ADOPTED && !take_end(&w) && l->conn != NULL)
+        link_close(r, w.reason[0] != '\0' ? w.reason : "the snapshot does not end where its frames do");
+    l->loading = false;
     if (got != REPLICATION_ADOPTED) {
         if (!wire)
             r->parts.fs->unlink(r->parts.fs->ctx, path);
@@ -251,7 +308,9 @@ void link_load_snapshot(struct replication *r) {
         if (got == REPLICATION_ADOPTED)
             l->history_known = known;
         if (l->state != LINK_WAITS)
-            link_close(r, w.error != 0 ? strerror(-w.error) : "the snapshot of the primary could not be loaded");
+            link_close(r, w.reason[0] != '\0' ? w.reason
+                          : w.error != 0      ? strerror(-w.error)
+                                              : "the snapshot of the primary could not be loaded");
         return;
     }
     log_notice("MASTER <-> REPLICA sync: Finished with success");

@@ -21,7 +21,7 @@
  *
  * From FULLRESYNC or CONTINUE on its cursor keeps what is appended. A stream that follows a snapshot without a length
  * waits for the replica's first acknowledgement: it finds the end of the snapshot by a mark that must be the last it
- * has read.
+ * has read. With frames (frames.h) the stream goes out from the beginning, and nothing waits for the snapshot.
  *
  * Invariants: ONLINE has a cursor; SENDING and MAKING belong to a session or have a file; INTRODUCES and WAITS have
  * neither. */
@@ -42,8 +42,13 @@ static int source_iov(void *ctx, struct iovec *iov, int max, size_t *ret_bytes) 
     switch (p->state) {
     case REPLICA_ONLINE:
         return changelog_cursor_iov(p->cursor, iov, max, STREAM_BYTES, ret_bytes);
+    case REPLICA_MAKING:
     case REPLICA_SENDING:
-        return full_sync_iov(p, iov, ret_bytes);
+        if (p->frames.used)
+            return full_sync_frames_iov(p, iov, max, ret_bytes);
+        return p->state == REPLICA_SENDING ? full_sync_iov(p, iov, ret_bytes) : 0;
+    case REPLICA_LOADS:
+        return p->frames.used ? changelog_cursor_iov(p->cursor, iov, max, STREAM_BYTES, ret_bytes) : 0;
     default:
         return 0;
     }
@@ -51,8 +56,10 @@ static int source_iov(void *ctx, struct iovec *iov, int max, size_t *ret_bytes) 
 
 static void source_written(void *ctx, size_t n) {
     struct replica *p = ctx;
-    if (p->state == REPLICA_ONLINE)
+    if (p->state == REPLICA_ONLINE || p->state == REPLICA_LOADS)
         changelog_cursor_advance(p->cursor, n);
+    else if (p->frames.used)
+        full_sync_frames_written(p, n);
     else
         full_sync_written(p, n);
 }
@@ -287,6 +294,8 @@ static bool take_option(struct call *c, struct replica *p, struct slice name, st
         p->capa |= slice_is(value, "eof") ? REPLICA_CAPA_EOF : 0u;
         p->capa |= slice_is(value, "psync2") ? REPLICA_CAPA_PSYNC2 : 0u;
         p->capa |= slice_is(value, "holdfast") ? REPLICA_CAPA_HOLDFAST : 0u;
+        p->capa |= slice_is(value, "holdfast-frames") ? REPLICA_CAPA_FRAMES : 0u;
+        p->capa |= slice_is(value, "holdfast-lz4") ? REPLICA_CAPA_LZ4 : 0u;
     } else if (slice_is(name, "rdb-only")) {
         if (!call_arg_i64_range(c, i, 0, 1, NULL, &v))
             return false;
@@ -474,7 +483,10 @@ void primary_psync(struct call *c, bool old) {
 static void keep_alive(struct replica *p) {
     if (p->state != REPLICA_WAITS && p->state != REPLICA_MAKING)
         return;
-    outq_append(&p->client->out, "\n", 1);
+    if (p->frames.used)
+        p->frames.ping_due = true;
+    else
+        outq_append(&p->client->out, "\n", 1);
     client_feed(p->client);
 }
 

@@ -24,6 +24,7 @@ struct replication *replication_create(const struct replication_parts *parts) {
     r->log = engine_log(parts->engine);
     r->backlog.log = r->log;
     r->link.fd = -1;
+    spool_init(&r->link.spool, parts->fs);
     r->options.primary_host = mem_strdup("");
     buf_init(&r->link.in);
     buf_init(&r->link.out);

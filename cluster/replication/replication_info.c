@@ -15,7 +15,7 @@ static int64_t seconds_since(int64_t us) {
 
 static void transfer_fields(const struct link *l, struct buf *out) {
     const struct transfer *t = &l->transfer;
-    bool sized = t->has_header && !t->has_mark;
+    bool sized = t->has_header && t->total_bytes != UINT64_MAX;
     info_field_i64(out, "master_sync_total_bytes", sized ? (int64_t)t->total_bytes : 0);
     info_field_u64(out, "master_sync_read_bytes", t->taken_bytes);
     info_field_i64(out, "master_sync_left_bytes", sized ? (int64_t)(t->total_bytes - t->taken_bytes) : -1);
@@ -33,7 +33,7 @@ static void replica_fields(const struct replication *r, struct buf *out) {
     info_field_str(out, "master_link_status", up ? "up" : "down");
     info_field_i64(out, "master_last_io_seconds_ago", up ? seconds_since(l->io_us) : -1);
     info_field_i64(out, "master_sync_in_progress", syncs);
-    info_field_u64(out, "slave_read_repl_offset", changelog_sealed(r->log) + (up ? l->in.len : 0));
+    info_field_u64(out, "slave_read_repl_offset", changelog_sealed(r->log) + (up ? l->in.len + l->spool.bytes : 0));
     info_field_u64(out, "slave_repl_offset", changelog_sealed(r->log));
     if (syncs)
         transfer_fields(l, out);

@@ -5,17 +5,20 @@
 #include <netinet/in.h>
 
 #include "cluster/replication/backlog.h"
+#include "cluster/replication/frames.h"
 #include "cluster/replication/handshake.h"
 #include "cluster/replication/history.h"
 #include "cluster/replication/replication.h"
+#include "cluster/replication/spool.h"
 #include "cluster/replication/transfer.h"
+#include "cluster/replication/unpack.h"
 #include "server/engine/call.h"
 
 enum diskless_load { DISKLESS_LOAD_DISABLED, DISKLESS_LOAD_EMPTY, DISKLESS_LOAD_SWAP, DISKLESS_LOAD_FLUSH };
 
 struct replication_options {
-    bool accept_empty_primary, disable_tcp_nodelay, diskless_sync, lazy_flush, serve_stale_data, read_only,
-        ignore_maxmemory, announced;
+    bool accept_empty_primary, disable_tcp_nodelay, diskless_sync, transfer_lz4, lazy_flush, serve_stale_data,
+        read_only, ignore_maxmemory, announced;
     char *announce_ip, *user, *password;
     int diskless_load; /* enum diskless_load */
     int64_t priority, diskless_delay_s, diskless_max_replicas, announce_port, timeout_s, ping_period_s;
@@ -32,7 +35,8 @@ enum replica_state {
     REPLICA_WAITS,      /* for the next snapshot to begin */
     REPLICA_MAKING,     /* its snapshot is being written to disk */
     REPLICA_SENDING,    /* the snapshot is on its way */
-    REPLICA_LOADS,      /* all of it is out; the stream begins with its first acknowledgement */
+    REPLICA_LOADS,      /* all of it is out; the stream begins with its first acknowledgement, or, with frames, at once,
+                         * and the replica puts it aside */
     REPLICA_ONLINE,     /* fed by its cursor */
     REPLICA_DONE,       /* wanted a snapshot only, and has it */
 };
@@ -42,9 +46,22 @@ enum replica_capability {
     REPLICA_CAPA_EOF = 1 << 0,
     REPLICA_CAPA_PSYNC2 = 1 << 1,
     REPLICA_CAPA_HOLDFAST = 1 << 2,
+    REPLICA_CAPA_FRAMES = 1 << 3, /* "holdfast-frames": see frames.h */
+    REPLICA_CAPA_LZ4 = 1 << 4,    /* "holdfast-lz4": a snapshot may be an LZ4 frame */
 };
 
 struct full_sync;
+
+/* What a member of a session is sent in frames; of those without frames `used` is false. */
+struct frame_feed {
+    bool used;
+    bool size_due, end_due, ping_due;
+    bool open; /* a frame is being written: */
+    unsigned char head[FRAMES_HEAD_BYTES + FRAMES_SIZE_BYTES];
+    size_t head_at, head_len;
+    uint32_t left; /* of its payload */
+    unsigned row;  /* frames of the stream since the last other one */
+};
 
 struct replica {
     struct replication *r;
@@ -65,7 +82,9 @@ struct replica {
     int64_t file_at, file_bytes;
     char *block; /* of the file: [block_at, block_len) is to be written */
     size_t block_at, block_len;
-    size_t chunk_at; /* of the session's chunk that is written */
+    uint64_t taken;     /* of the bytes that the session has read from its child */
+    int64_t held_up_us; /* for how long it has kept the session's others waiting */
+    struct frame_feed frames;
 };
 
 /* ---- our primary ---- */
@@ -86,8 +105,13 @@ struct link {
     struct conn *conn;
     struct handshake handshake;
     struct transfer transfer;
-    struct buf in;  /* bytes read and not yet taken */
-    struct buf out; /* bytes that did not fit */
+    struct frames frames;
+    struct unpack unpack;
+    struct spool spool; /* of the stream, while a snapshot comes and is loaded */
+    bool spools;        /* the frames have ended: whatever comes is the stream */
+    bool loading;       /* adopt() is running */
+    struct buf in;      /* bytes read and not yet taken */
+    struct buf out;     /* bytes that did not fit */
     bool watches_write, watches_read;
     struct client *client; /* executes the stream; kept over a broken link */
     struct resp_parser parser;
@@ -97,6 +121,7 @@ struct link {
     bool kill_due;             /* somebody has closed our session */
     bool load_due;             /* the snapshot is to be loaded before the loop sleeps */
     int fd;                    /* of the snapshot on disk, -1 */
+    uint64_t file_bytes;
     char path[64];
     int64_t io_us, down_us, retry_us, acked_us, synced_us;
     uint64_t asked, told_durable; /* offset at the last GETACK; the durable offset of our last acknowledgement */
@@ -174,6 +199,9 @@ void full_sync_leave(struct replica *p); /* it is gone */
 void full_sync_abort(struct replication *r, const char *reason);
 int full_sync_iov(struct replica *p, struct iovec *iov, size_t *ret_bytes);
 void full_sync_written(struct replica *p, size_t n);
+/* ---- full_sync_frames.c ---- */
+int full_sync_frames_iov(struct replica *p, struct iovec *iov, int max, size_t *ret_bytes);
+void full_sync_frames_written(struct replica *p, size_t n);
 
 /* ---- link.c ---- */
 void link_start(struct replication *r); /* towards options.primary_*, at once */
@@ -184,11 +212,19 @@ void link_cron(struct replication *r);  /* once a second */
 void link_before_sleep(struct replication *r);
 void link_send(struct replication *r, const struct slice *argv, int argc);
 void link_send_ack(struct replication *r);
+void link_update_watch(struct replication *r);
 /* ---- link_sync.c ---- */
 void link_begin_snapshot(struct replication *r);
 void link_take_snapshot(struct replication *r); /* bytes of it are in link.in */
 void link_load_snapshot(struct replication *r); /* between cycles */
 void link_drop_snapshot(struct replication *r);
+/* ---- link_spool.c ---- */
+/* The payload of the snapshot that is next in link.in, as transfer_take(); what belongs to the stream is put aside.
+ * 0, or -1: the link is closed, or (inside of a load) to be closed, with *ret_reason. */
+int link_take_payload(struct replication *r, size_t *ret_payload, size_t *ret_used, const char **ret_reason);
+/* Puts link.in from `from` on aside; closes the link where that fails. */
+void link_spool_input(struct replication *r, size_t from);
+void link_drain_spool(struct replication *r); /* executes a piece of what was put aside */
 /* ---- link_stream.c ---- */
 void link_begin_stream(struct replication *r, int db);
 void link_take_stream(struct replication *r); /* bytes of it are in link.in */

@@ -122,6 +122,7 @@ static const struct setting rows[] = {
     BOOL("repl-disable-tcp-nodelay", NULL, "no", disable_tcp_nodelay),
     BOOL("repl-diskless-sync", NULL, "yes", diskless_sync),
     INT("repl-diskless-sync-delay", NULL, "5", 0, INT32_MAX, diskless_delay_s),
+    BOOL("repl-transfer-lz4", NULL, "yes", transfer_lz4),
     INT("repl-diskless-sync-max-replicas", NULL, "0", 0, INT32_MAX, diskless_max_replicas),
     {.name = "repl-diskless-load",
      .type = SETTING_ENUM,

@@ -30,6 +30,10 @@ int transfer_header(struct transfer *t, struct slice line) {
         t->has_mark = t->has_header = true;
         return 0;
     }
+    if (rest.n == 6 && memcmp(rest.p, "FRAMES", 6) == 0) {
+        t->has_frames = t->has_header = true;
+        return 0;
+    }
     uint64_t bytes;
     if (num_parse_u64(rest, &bytes) != 0 || bytes > INT64_MAX)
         return fail(t, "the length of the snapshot is wrong: ", line);

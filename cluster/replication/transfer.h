@@ -2,6 +2,7 @@
  *
  *     $<length>\r\n bytes                      written to disk by the primary first
  *     $EOF:<40 bytes>\r\n bytes <40 bytes>     made while it is sent: the mark ends it
+ *     $FRAMES\r\n …                           in frames, among the stream: see frames.h; the owner takes them apart
  *
  * Empty lines before the header keep the link alive. Bytes behind the end belong to the stream of commands.
  *
@@ -21,8 +22,9 @@
 struct transfer {
     bool has_header;
     bool has_mark; /* the end is a mark, else a length */
+    bool has_frames;
     bool done;
-    uint64_t total_bytes; /* UINT64_MAX with a mark */
+    uint64_t total_bytes; /* UINT64_MAX: not known */
     uint64_t taken_bytes; /* payload so far */
     char mark[TRANSFER_MARK_BYTES];
     char reason[160]; /* of an error */
@@ -34,7 +36,7 @@ void transfer_begin(struct transfer *t);
 int transfer_header(struct transfer *t, struct slice line) __attribute__((warn_unused_result));
 /* Looks at the n bytes that are next on the wire. The first *ret_payload of them are payload; *ret_used ≥ *ret_payload
  * is how many are done with (the mark, too). What is left stays for the next call with more bytes behind it, up to 39
- * bytes, or belongs to the stream when t->done is set. */
+ * bytes, or belongs to the stream when t->done is set. Not with frames. */
 void transfer_take(struct transfer *t, const char *p, size_t n, size_t *ret_payload, size_t *ret_used);
 
 #endif

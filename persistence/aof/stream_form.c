@@ -105,13 +105,14 @@ static bool write_claim(struct command_form *f, struct slice key, const struct s
 
 static bool write_group(struct command_form *f, struct slice key, const struct stream_group *g) {
     char last[ID_CHARS], read[NUM_I64_CHARS];
-    const struct slice create[] = {SLICE_LIT("XGROUP"),
-                                   SLICE_LIT("CREATE"),
-                                   key,
-                                   g->name,
-                                   id_text(last, g->last_id),
-                                   SLICE_LIT("ENTRIESREAD"),
-                                   slice_of(read, num_format_i64(read, g->entries_read))};
+    const struct slice create[] = {
+        SLICE_LIT("XGROUP"),
+        SLICE_LIT("CREATE"),
+        key,
+        g->name,
+        id_text(last, g->last_id),
+        SLICE_LIT("ENTRIESREAD"),
+        slice_of(read, num_format_i64(read, g->entries_read < 0 ? STREAM_ENTRIES_READ_UNKNOWN : g->entries_read))};
     bool ok = form_command(f, create, sizeof create / sizeof create[0]);
     for (size_t i = 0; ok && i < g->consumers.count; i++) {
         const struct stream_consumer *c = stream_consumer_at(g, i);

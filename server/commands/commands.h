@@ -54,7 +54,6 @@ struct keys_hooks {
      * replaced. */
     void (*flushed_all)(void *ctx);
     const bool *dump_compress;         /* `rdbcompression`; default on */
-    const bool *restore_deep;          /* `sanitize-dump-payload`; default on */
     const bool *restore_skip_checksum; /* DEBUG SET-SKIP-CHECKSUM-VALIDATION; default off */
 };
 void keys_commands_register(struct command_table *t, const struct keys_hooks *hooks);

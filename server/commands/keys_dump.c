@@ -107,16 +107,15 @@ static void restore_run(struct call *c) {
     else if (o.absolute)
         deadline_ms = ttl_ms;
 
-    bool deep = option(hooks->restore_deep, true);
     struct value v;
     const char *error;
-    const struct rdb_load_context with = {.rules = keyspace_rules(c->ks), .deep = deep, .now_ms = call_now_ms(c)};
+    /* Whoever sends a payload: it is validated in full, whatever sanitize-dump-payload says of snapshots. */
+    const struct rdb_load_context with = {.rules = keyspace_rules(c->ks), .deep = true, .now_ms = call_now_ms(c)};
     if (rdb_restore_value(c->argv[3], &with, option(hooks->restore_skip_checksum, false), &v, &error) < 0) {
         call_errorf(c, "ERR %s", error);
         return;
     }
-    if (deep)
-        engine_stats(c->engine)->dump_sanitizations++;
+    engine_stats(c->engine)->dump_sanitizations++;
     if (ttl_ms != 0 && keys_deadline_passed(c, deadline_ms)) {
         restore_due(c, &key, exists, v);
         return;

@@ -3,11 +3,16 @@
 #include "server/commands/persist_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "persistence/rdb/frame.h"
 #include "server/base/clock.h"
+#include "server/base/crc.h"
 #include "server/base/logging.h"
+#include "server/base/mem.h"
 
 /* A full sync: the data set, the log's history and the AOF are replaced together.
  *
@@ -45,6 +50,72 @@ static int load(struct persist *p, struct keyspace *ks, const struct persist_ado
     return 0;
 }
 
+/* ---- a look at the file, while there are data to lose ---- */
+
+#define LOOK_BYTES (1024 * 1024)
+#define MAGIC_BYTES 9
+#define CHECKSUM_BYTES 8
+#define VERSION_WITH_CHECKSUM 5
+
+/* What all the bytes say: a CRC of this kind over data and their own CRC is zero. The last bytes alone are zero where
+ * checksums are off. */
+static bool look_through(const struct fs *fs, int fd, char *block, struct buf *error) {
+    uint64_t crc = 0, total = 0;
+    char last[CHECKSUM_BYTES] = "";
+    unsigned version = 0;
+    ssize_t n;
+    while ((n = fs->read(fs->ctx, fd, block, LOOK_BYTES)) > 0) {
+        size_t got = (size_t)n;
+        if (total == 0) {
+            if (frame_recognise((const unsigned char *)block, got) != RDB_CODEC_NONE)
+                return true; /* its frames are checked as they are opened */
+            if (got < MAGIC_BYTES || (memcmp(block, "REDIS", 5) != 0 && memcmp(block, "VALKEY", 6) != 0)) {
+                buf_append_cstr(error, "it does not begin like a snapshot");
+                return false;
+            }
+            char digits[5] = "";
+            memcpy(digits, block + 5, 4);
+            version = block[0] == 'V' ? VERSION_WITH_CHECKSUM : (unsigned)strtoul(digits, NULL, 10);
+        }
+        crc = crc64(crc, block, got);
+        total += got;
+        size_t tail = got < CHECKSUM_BYTES ? got : CHECKSUM_BYTES;
+        memmove(last, last + tail, CHECKSUM_BYTES - tail);
+        memcpy(last + CHECKSUM_BYTES - tail, block + got - tail, tail);
+    }
+    static const char none[CHECKSUM_BYTES];
+    if (n < 0)
+        buf_append_cstr(error, strerror((int)-n));
+    else if (total == 0)
+        buf_append_cstr(error, "it is empty");
+    else if (version < VERSION_WITH_CHECKSUM || crc == 0 || memcmp(last, none, sizeof none) == 0)
+        return true;
+    else
+        buf_append_cstr(error, "its checksum does not fit: it is damaged or not whole");
+    return false;
+}
+
+static bool is_whole(struct persist *p, const char *path, struct buf *error) {
+    const struct fs *fs = p->parts.fs;
+    int fd = fs->open(fs->ctx, path, O_RDONLY, 0);
+    if (fd < 0) {
+        buf_append_cstr(error, strerror(-fd));
+        return false;
+    }
+    char *block = mem_alloc(LOOK_BYTES);
+    bool whole = look_through(fs, fd, block, error);
+    mem_free(block);
+    fs->close(fs->ctx, fd);
+    return whole;
+}
+
+static bool has_keys(const struct keyspace *ks) {
+    for (unsigned db = 0; db < keyspace_databases(ks); db++)
+        if (keyspace_size(ks, db) > 0)
+            return true;
+    return false;
+}
+
 /* From here on the old history is over. */
 static void begin_anew(struct persist *p, const struct persist_adoption *a) {
     if (child_running(p->children) != CHILD_NONE)
@@ -66,8 +137,14 @@ static void begin_anew(struct persist *p, const struct persist_adoption *a) {
     }
 }
 
-static void keep_file(struct persist *p, const char *path) {
+static void keep_file(struct persist *p, const char *path, enum rdb_codec codec) {
     const struct fs *fs = p->parts.fs;
+    if (codec != RDB_CODEC_NONE && p->options.rdb_codec == RDB_CODEC_NONE) {
+        /* It was compressed for the way here. Who reads this node's snapshots with other programs could not read it. */
+        fs->unlink(fs->ctx, path);
+        p->bgsave_scheduled = p->options.save_point_count > 0;
+        return;
+    }
     int rc = fs->rename(fs->ctx, path, p->options.dbfilename);
     if (rc == 0)
         rc = fs_sync_parent(fs, p->options.dbfilename);
@@ -100,6 +177,8 @@ static enum persist_adopted adopt_beside(struct persist *p, const struct persist
 
 static enum persist_adopted adopt_in_place(struct persist *p, const struct persist_adoption *a,
                                            struct rdb_load_result *ret_result, struct buf *error) {
+    if (a->path != NULL && has_keys(p->ks) && !is_whole(p, a->path, error))
+        return PERSIST_ADOPT_KEPT;
     begin_anew(p, a);
     keyspace_flush(p->ks, -1, a->lazy_flush);
     buf_clear(&p->libraries);
@@ -120,7 +199,7 @@ enum persist_adopted persist_adopt(struct persist *p, const struct persist_adopt
     if (got != PERSIST_ADOPTED)
         return got;
     if (a->path != NULL)
-        keep_file(p, a->path);
+        keep_file(p, a->path, r.codec);
     changelog_set_db(p->log, *ret_db >= 0 ? *ret_db : 0);
     persist_resume_aof(p);
     return got;

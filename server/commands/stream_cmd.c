@@ -246,13 +246,15 @@ void stream_propagate_claim(struct call *c, struct slice key, const struct strea
 void stream_propagate_group(struct call *c, struct slice key, const struct stream_group *g) {
     struct id_text last;
     char read[NUM_I64_CHARS];
+    /* A counter that somebody set near its end may have passed it: no server would take that number. */
+    int64_t entries_read = g->entries_read < 0 ? STREAM_ENTRIES_READ_UNKNOWN : g->entries_read;
     const struct slice argv[] = {SLICE_LIT("XGROUP"),
                                  SLICE_LIT("SETID"),
                                  key,
                                  g->name,
                                  id_slice(&last, g->last_id),
                                  SLICE_LIT("ENTRIESREAD"),
-                                 slice_of(read, num_format_i64(read, g->entries_read))};
+                                 slice_of(read, num_format_i64(read, entries_read))};
     call_propagate(c, c->db, argv, sizeof argv / sizeof argv[0]);
 }
 

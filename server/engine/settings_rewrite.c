@@ -169,7 +169,7 @@ static void update_option(struct file *f, const struct setting_state *st, const 
             buf_deinit(&afresh);
         }
         append_lines(f, added, buf_slice(&lines));
-    } else if (is_default && st->row->type == SETTING_STRING && now[0] == '\0') {
+    } else if (is_default && now[0] == '\0') {
         drop_lines(f, st); /* unset: the absence of the line says so */
     } else {
         replace_lines(f, st, buf_slice(&lines), added);

@@ -109,6 +109,16 @@ static int find_live(void *arg, void *item) {
     return 1;
 }
 
+/* A due key that was met goes, as any access has it. */
+static void expire_met(struct keyspace *ks, unsigned db, const struct entry *e) {
+    struct buf name = BUF_INIT;
+    struct slice key = entry_key(e);
+    buf_append(&name, key.p, key.n);
+    const struct keyref ref = keyspace_key(ks, buf_slice(&name));
+    (void)keyspace_find(ks, db, &ref, KEYSPACE_LOOKUP_NOTOUCH);
+    buf_deinit(&name);
+}
+
 struct entry *keyspace_random(struct keyspace *ks, unsigned db) {
     struct database *d = keyspace_db(ks, db);
     while (d != NULL && d->keys != 0) {
@@ -116,6 +126,11 @@ struct entry *keyspace_random(struct keyspace *ks, unsigned db) {
             struct entry *e = table_random(&d->tables[keyspace_random_slot(ks, d)], &ks->rng);
             if (ks->expiry == KEYSPACE_EXPIRE_IGNORE || (!entry_is_due(e, ks->now_ms) && !keyspace_fields_over(ks, e)))
                 return e;
+            if (ks->expiry == KEYSPACE_EXPIRE_DELETE) {
+                expire_met(ks, db, e);
+                if (d->keys == 0)
+                    return NULL;
+            }
         }
         /* Nearly all are due. Where they may go, they go; elsewhere one is looked for if there is one. */
         if (ks->expiry == KEYSPACE_EXPIRE_DELETE) {

@@ -219,7 +219,7 @@ class Generator(Kinds):
             comparison = self.then_comparison or comparison
             mangled = False
             # A queued command that is refused ends the whole transaction: less of that.
-            if len(row.steps) == 1 and rng.random() < (0.015 if multi else 0.06) and argv[0].upper().decode("latin-1") not in self.NEVER_MANGLED \
+            if len(row.steps) == 1 and row.group != "config" and rng.random() < (0.015 if multi else 0.06) and argv[0].upper().decode("latin-1") not in self.NEVER_MANGLED \
                     and comparison != "swap":
                 before = list(argv)
                 self.mangle(argv)

@@ -478,9 +478,21 @@ def _memory_of_due(argv, ours, theirs):
     return argv[0].upper() == b"MEMORY" and ours is None and isinstance(theirs, int)
 
 
+@expected("COMMAND GETKEYS of ZRANK and ZREVRANK with one argument more", "WITHSCORE is newer than 7.0")
+def _zrank_keys(argv, ours, theirs):
+    return ([a.upper() for a in argv[:2]] == [b"COMMAND", b"GETKEYS"] and len(argv) == 6 and argv[2].upper() in (b"ZRANK", b"ZREVRANK")
+            and "Invalid number of arguments" in str(theirs))
+
+
 @expected("BITCOUNT with a start alone", "newer than 7.0")
 def _bitcount_start(argv, ours, theirs):
     return argv[0].upper() == b"BITCOUNT" and len(argv) == 3 and "syntax error" in str(theirs)
+
+
+@expected("COMMAND GETKEYS of a bare name", "7.0 wants an argument behind it, later versions look at the command first")
+def _getkeys_bare(argv, ours, theirs):
+    return ([a.upper() for a in argv[:2]] in ([b"COMMAND", b"GETKEYS"], [b"COMMAND", b"GETKEYSANDFLAGS"])
+            and len(argv) == 3 and "wrong number of arguments" in str(theirs) and isinstance(ours, Exception))
 
 
 @expected("LPOS with the lowest rank", "refused by later versions, an overflow in 7.0")

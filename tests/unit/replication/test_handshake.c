@@ -33,8 +33,9 @@ static void test_the_whole_way_to_a_snapshot(void **state) {
     assert_sent(&t, "*1\r\n$4\r\nPING\r\n");
     assert_int_equal(say(&t, "+PONG"), HANDSHAKE_GOES_ON);
     assert_sent(&t, "*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n6380\r\n"
-                    "*7\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n$4\r\ncapa\r\n"
-                    "$8\r\nholdfast\r\n");
+                    "*11\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n$4\r\ncapa\r\n"
+                    "$8\r\nholdfast\r\n$4\r\ncapa\r\n$15\r\nholdfast-frames\r\n$4\r\ncapa\r\n"
+                    "$12\r\nholdfast-lz4\r\n");
     assert_int_equal(say(&t, "+OK"), HANDSHAKE_GOES_ON);
     assert_int_equal(t.out.len, 0);
     assert_int_equal(say(&t, "+OK"), HANDSHAKE_GOES_ON);
