@@ -195,6 +195,10 @@ int rdb_read_string(struct rdb_reader *r, bool rbuf_wanted, struct rdb_string *r
     __attribute__((warn_unused_result));
 /* As bytes in any case: borrowed from the reader or written to digits. */
 int rdb_read_bytes(struct rdb_reader *r, char digits[24], struct slice *ret_s) __attribute__((warn_unused_result));
+/* For what is kept as it is: bytes that came compressed stand in a block of their own (mem_alloc(), exactly ret_s->n
+ * bytes), which is the caller's; otherwise *ret_block is NULL, and they are borrowed as above. */
+int rdb_read_bytes_take(struct rdb_reader *r, char digits[24], struct slice *ret_s, void **ret_block)
+    __attribute__((warn_unused_result));
 /* Reads past a string, checking its lengths; with LZF, that it decompresses where deep is set. ret_len: decoded bytes;
  * may be NULL. */
 int rdb_skip_string(struct rdb_reader *r, bool deep, uint64_t *ret_len) __attribute__((warn_unused_result));

@@ -12,6 +12,7 @@
 
 #include "persistence/rdb/io.h"
 #include "server/base/assert.h"
+#include "server/base/mem.h"
 #include "server/ds/listpack.h"
 #include "server/ds/packed_legacy.h"
 #include "server/store/list.h"
@@ -95,22 +96,34 @@ static int load_ziplist(struct rdb_reader *r, struct collection *l) {
     return why == NULL ? 0 : rdb_reader_fail_at(r, at, RDB_ERR_FORMAT, "%s", why);
 }
 
+/* The listpack of the bytes, or of the block that they were decompressed to, which is taken over; NULL without memory.
+ */
+static struct listpack *make_listpack(struct slice b, void **block) {
+    struct listpack *lp = *block;
+    *block = NULL;
+    return lp != NULL ? lp : listpack_try_load(b);
+}
+
 static int load_listpack(struct rdb_reader *r, struct collection *l) {
     char digits[24];
     struct slice b;
+    void *block;
     uint64_t count, at = rdb_reader_offset(r);
-    if (rdb_read_bytes(r, digits, &b) != 0)
+    int rc = 0;
+    if (rdb_read_bytes_take(r, digits, &b, &block) != 0)
         return -1;
     const char *why = listpack_validate(b, true, NULL, NULL, &count);
-    if (why != NULL)
-        return rdb_reader_fail_at(r, at, RDB_ERR_FORMAT, "%s", why);
-    if (count == 0)
-        return 0;
-    struct listpack *lp = listpack_try_load(b);
-    if (lp == NULL)
-        return rdb_reader_fail_at(r, at, RDB_ERR_MEMORY, "no memory for %zu bytes of a list", b.n);
-    list_append_listpack_take(l, lp);
-    return 0;
+    if (why != NULL) {
+        rc = rdb_reader_fail_at(r, at, RDB_ERR_FORMAT, "%s", why);
+    } else if (count > 0) {
+        struct listpack *lp = make_listpack(b, &block);
+        if (lp != NULL)
+            list_append_listpack_take(l, lp);
+        else
+            rc = rdb_reader_fail_at(r, at, RDB_ERR_MEMORY, "no memory for %zu bytes of a list", b.n);
+    }
+    mem_free(block);
+    return rc;
 }
 
 static int load_plain(struct rdb_reader *r, struct collection *l) {

@@ -560,22 +560,38 @@ static int read_lzf_head(struct rdb_reader *r, uint64_t *ret_packed, uint64_t *r
     return 0;
 }
 
-static int read_lzf(struct rdb_reader *r, bool rbuf_wanted, struct rdb_string *ret_s) {
-    uint64_t packed, n;
-    struct slice from;
-    if (read_lzf_head(r, &packed, &n) != 0)
+/* The compressed bytes of a string, which the reader keeps, and the length of the string. */
+static int read_compressed(struct rdb_reader *r, struct slice *ret_from, uint64_t *ret_len) {
+    uint64_t packed;
+    if (read_lzf_head(r, &packed, ret_len) != 0)
         return -1;
-    uint64_t at = rdb_reader_offset(r);
     if (packed <= RDB_ROOM_MAX || packed <= r->end - r->pos) {
         if (packed > r->end - r->pos && rdb_reader_fill(r, (size_t)packed) != 0)
             return -1;
-        from = slice_of(r->window + r->pos, (size_t)packed);
+        *ret_from = slice_of(r->window + r->pos, (size_t)packed);
         r->pos += (size_t)packed;
     } else {
         if (read_to_buf(r, packed, &r->compressed) != 0)
             return -1;
-        from = buf_slice(&r->compressed);
+        *ret_from = buf_slice(&r->compressed);
     }
+    return 0;
+}
+
+static int fail_lzf(struct rdb_reader *r, size_t packed) {
+    return rdb_reader_fail_at(r, rdb_reader_offset(r) - packed, RDB_ERR_FORMAT,
+                              "a compressed string does not decompress");
+}
+
+static int fail_memory(struct rdb_reader *r, uint64_t n) {
+    return rdb_reader_fail(r, RDB_ERR_MEMORY, "no memory for a string of %" PRIu64 " bytes", n);
+}
+
+static int read_lzf(struct rdb_reader *r, bool rbuf_wanted, struct rdb_string *ret_s) {
+    uint64_t n;
+    struct slice from;
+    if (read_compressed(r, &from, &n) != 0)
+        return -1;
     struct rbuf *block = NULL;
     char *to;
     if (rbuf_wanted && n >= RDB_RBUF_MIN) {
@@ -585,12 +601,12 @@ static int read_lzf(struct rdb_reader *r, bool rbuf_wanted, struct rdb_string *r
     } else {
         buf_clear(&r->scratch);
         if (buf_try_reserve(&r->scratch, (size_t)n) != 0)
-            return rdb_reader_fail(r, RDB_ERR_MEMORY, "no memory for a string of %" PRIu64 " bytes", n);
+            return fail_memory(r, n);
         to = r->scratch.data;
     }
     if (lzf_decompress(from.p, from.n, to, (size_t)n) != 0) {
         rbuf_unref(block);
-        return rdb_reader_fail_at(r, at, RDB_ERR_FORMAT, "a compressed string does not decompress");
+        return fail_lzf(r, from.n);
     }
     if (block != NULL) {
         *ret_s = (struct rdb_string){.kind = RDB_STRING_RBUF, .rbuf = block};
@@ -633,6 +649,29 @@ int rdb_read_bytes(struct rdb_reader *r, char digits[24], struct slice *ret_s) {
     if (rdb_read_string(r, false, &s) != 0)
         return -1;
     *ret_s = s.kind == RDB_STRING_INT ? slice_of(digits, num_format_i64(digits, s.i)) : s.bytes;
+    return 0;
+}
+
+int rdb_read_bytes_take(struct rdb_reader *r, char digits[24], struct slice *ret_s, void **ret_block) {
+    *ret_block = NULL;
+    if (rdb_reader_fill(r, 1) != 0)
+        return -1;
+    if (r->window[r->pos] != 0xC3)
+        return rdb_read_bytes(r, digits, ret_s);
+    uint64_t n;
+    struct slice from;
+    r->pos++;
+    if (read_compressed(r, &from, &n) != 0)
+        return -1;
+    void *block = mem_try_alloc((size_t)n);
+    if (block == NULL)
+        return fail_memory(r, n);
+    if (lzf_decompress(from.p, from.n, block, (size_t)n) != 0) {
+        mem_free(block);
+        return fail_lzf(r, from.n);
+    }
+    *ret_block = block;
+    *ret_s = slice_of(block, (size_t)n);
     return 0;
 }
 

@@ -150,9 +150,10 @@ static int load_pieces(struct rdb_reader *r, bool text, const struct rdb_load_co
 
 /* ---- packed values ---- */
 
-/* Hashes of the members of a payload that stays packed, to see those that come twice: twice as many slots as the
- * payload says that it has members. Those beyond that, and beyond the most, are looked up in a table. */
-#define SEEN_SLOTS_MIN 16
+/* Hashes of the members of a payload that stays packed, to see those that come twice: four times as many slots as the
+ * payload says that it has members, so that most fall on a free one. Those beyond that, and beyond the most, are looked
+ * up in a table. */
+#define SEEN_SLOTS_MIN 32
 #define SEEN_SLOTS_MAX 1024
 
 struct packed {
@@ -178,10 +179,14 @@ static bool seen_before(struct packed *k, struct slice bytes) {
     return false;
 }
 
-static const char *check_pair(struct packed *k, double score) {
+/* The next member and its score. */
+static inline const char *check_pair(struct packed *k, struct packed_item item, struct packed_item score_item) {
     uint64_t at = k->n / 2;
     char *digits = k->digits[at & 1];
-    struct slice bytes = k->item.is_int ? slice_of(digits, num_format_i64(digits, k->item.i)) : k->item.s;
+    struct slice bytes = item.is_int ? slice_of(digits, num_format_i64(digits, item.i)) : item.s;
+    double score = score_item.is_int ? (double)score_item.i : 0;
+    if (!score_item.is_int && num_parse_double(score_item.s, &score) != 0)
+        return "a score is not a number";
     if (at > 0 && (score < k->last_score || (score == k->last_score && zmember_compare_bytes(k->last, bytes) >= 0)))
         return "the members of a sorted set are not in order";
     k->last = bytes;
@@ -192,18 +197,31 @@ static const char *check_pair(struct packed *k, double score) {
 static const char *take_element(void *arg, const struct packed_item *item) {
     struct packed *k = arg;
     const char *why = NULL;
-    if (k->n % 2 == 0) {
+    if (k->n % 2 == 0)
         k->item = *item;
-    } else {
-        double score = item->is_int ? (double)item->i : 0;
-        if (!item->is_int && num_parse_double(item->s, &score) != 0)
-            return "a score is not a number";
-        why = check_pair(k, score);
-    }
+    else
+        why = check_pair(k, k->item, *item);
     k->n++;
-    if (why == NULL && k->lp != NULL && listpack_append(&k->lp, *item) != 0)
+    if (why == NULL && listpack_append(&k->lp, *item) != 0)
         why = "a sorted set is too large for what it is packed in";
     return why;
+}
+
+/* Verified first and looked at in a second walk, which passes elements in registers. */
+static const char *check_listpack(struct slice b, struct packed *k, uint64_t *ret_count) {
+    const char *why = listpack_validate(b, true, NULL, NULL, ret_count);
+    if (why != NULL)
+        return why;
+    const struct listpack *lp = (const struct listpack *)b.p;
+    uint32_t at = LISTPACK_HEADER_BYTES;
+    for (; k->n + 1 < *ret_count; k->n += 2) {
+        uint32_t score = listpack_skip(lp, at);
+        why = check_pair(k, listpack_get(lp, at), listpack_get(lp, score));
+        if (why != NULL)
+            return why;
+        at = listpack_skip(lp, score);
+    }
+    return NULL;
 }
 
 /* The value of a listpack that was checked but for members that come twice behind the first `seen`. The listpack is
@@ -233,8 +251,7 @@ static const char *finish_packed(struct listpack *lp, size_t seen, const struct 
 
 static const char *check_packed(struct slice b, bool ziplist, struct packed *k) {
     uint64_t count;
-    const char *why =
-        ziplist ? ziplist_validate(b, take_element, k, &count) : listpack_validate(b, true, take_element, k, &count);
+    const char *why = ziplist ? ziplist_validate(b, take_element, k, &count) : check_listpack(b, k, &count);
     return why == NULL && count % 2 != 0 ? "a packed payload ends in the middle of an element" : why;
 }
 
@@ -242,7 +259,7 @@ static const char *check_packed(struct slice b, bool ziplist, struct packed *k) 
 static size_t seen_slots(struct slice b, bool ziplist) {
     size_t at = ziplist ? 8 : 4, slots = SEEN_SLOTS_MIN;
     unsigned elements = b.n >= at + 2 ? load_le16(b.p + at) : 0;
-    while (slots < elements && slots < SEEN_SLOTS_MAX)
+    while (slots < 2 * elements && slots < SEEN_SLOTS_MAX)
         slots *= 2;
     return slots;
 }

@@ -509,6 +509,11 @@ static bool back_matches(const unsigned char *p, unsigned width, uint64_t n) {
 }
 
 uint32_t listpack_verify_slow(const unsigned char *e, uint32_t left) {
+    if (left > 1 && e[0] < 0xF5 && e[0] != 0xF0) {
+        uint32_t n = listpack_element_bytes(e);
+        if (n < 128 && n < left && e[n] == n)
+            return n + 1;
+    }
     uint64_t len = measure(e, left);
     unsigned back = listpack_back_bytes(len);
     if (len == 0 || back > left - len || !back_matches(e + len, back, len))
@@ -532,9 +537,9 @@ const char *listpack_validate(struct slice b, bool deep, packed_each_fn *each, v
     uint64_t count = 0, at = LISTPACK_HEADER_BYTES;
     while (at < b.n - 1) {
         uint64_t left = b.n - 1 - at, len;
-        if ((p[at] < 0xE0 || (p[at] > 0xF0 && p[at] < 0xF5)) && each == NULL) { /* short: one byte of back length */
-            len = listpack_element_bytes(p + at);
-            if (len < left && p[at + len] == len) {
+        if (p[at] < 0xF5 && p[at] != 0xF0 && each == NULL) {
+            len = listpack_element_bytes(p + at); /* the second byte, if there is none, is the end mark */
+            if (len < 128 && len < left && p[at + len] == len) { /* short: one byte of back length */
                 at += len + 1;
                 count++;
                 continue;

@@ -73,10 +73,7 @@ static inline bool put_literals(struct out *o, const uint8_t *from, size_t n) {
         if ((size_t)(o->end - o->p) < run + 1)
             return false;
         *o->p++ = (uint8_t)(run - 1);
-        if (o->end - o->p >= MAX_LITERALS && o->in_end - from >= MAX_LITERALS)
-            memcpy(o->p, from, MAX_LITERALS); /* of a fixed size, it is two loads and stores */
-        else
-            memcpy(o->p, from, run);
+        memcpy(o->p, from, run);
         o->p += run;
         from += run;
         n -= run;
@@ -84,17 +81,30 @@ static inline bool put_literals(struct out *o, const uint8_t *from, size_t n) {
     return true;
 }
 
-static inline bool put_match(struct out *o, size_t distance, size_t length) {
+static inline uint8_t *write_match(uint8_t *p, size_t distance, size_t length) {
     size_t d = distance - 1, l = length - 2;
-    if (o->end - o->p < (l < 7 ? 2 : 3))
-        return false;
     if (l < 7) {
-        *o->p++ = (uint8_t)(l << 5 | d >> 8);
+        *p++ = (uint8_t)(l << 5 | d >> 8);
     } else {
-        *o->p++ = (uint8_t)(7u << 5 | d >> 8);
-        *o->p++ = (uint8_t)(l - 7);
+        *p++ = (uint8_t)(7u << 5 | d >> 8);
+        *p++ = (uint8_t)(l - 7);
     }
-    *o->p++ = (uint8_t)d;
+    *p++ = (uint8_t)d;
+    return p;
+}
+
+/* n literals and a match behind them. */
+static inline bool put_sequence(struct out *o, const uint8_t *from, size_t n, size_t distance, size_t length) {
+    if (n <= MAX_LITERALS && o->end - o->p >= 1 + MAX_LITERALS + 3 && o->in_end - from >= MAX_LITERALS) {
+        if (n > 0) {
+            *o->p = (uint8_t)(n - 1);
+            memcpy(o->p + 1, from, MAX_LITERALS); /* of a fixed size, it is two loads and stores */
+            o->p += 1 + n;
+        }
+    } else if (!put_literals(o, from, n) || (size_t)(o->end - o->p) < (length - 2 < 7 ? 2 : 3)) {
+        return false;
+    }
+    o->p = write_match(o->p, distance, length);
     return true;
 }
 
@@ -122,12 +132,27 @@ static inline __attribute__((always_inline)) uint32_t bytes_at(const uint8_t *p,
     return load_le32(p) << 8 * (4 - least);
 }
 
+/* The same distance, but what depends on it need not wait for it where it is the guess: a branch, which the processor
+ * foresees, stands in front instead. How far a match goes says where the next place is to be looked up, and the place
+ * where the match is to be read: records of one form, whose matches have one distance, are done in three quarters of
+ * the time when only the first of the two is waited for. */
+static inline uint32_t believe(uint32_t distance, uint32_t guess) {
+    uint32_t copy = guess;
+    __asm__("" : "+r"(copy)); /* for the compiler, another number */
+    if (distance == guess) {
+        distance = copy;
+        __asm__ volatile(""); /* no conditional move, which would wait */
+    }
+    return distance;
+}
+
 static inline __attribute__((always_inline)) size_t compress(const uint8_t *in, size_t src_len, void *dst,
                                                              size_t dst_cap, void *places, unsigned width,
                                                              unsigned bits, size_t least) {
     struct out o = {.p = dst, .end = (uint8_t *)dst + dst_cap, .in_end = in + src_len};
     memset(places, 0, (size_t)width << bits);
     size_t at = 1, literals = 0, misses = 0;
+    uint32_t last = 0;
     while (at + 4 <= src_len) {
         uint32_t bytes = bytes_at(in + at, least);
         uint32_t distance = (uint32_t)at - place_swap(places, width, bytes * HASH_FACTOR >> (32 - bits), (uint32_t)at);
@@ -137,9 +162,12 @@ static inline __attribute__((always_inline)) size_t compress(const uint8_t *in, 
             continue;
         }
         misses = 0;
+        if (width > 1)
+            distance = believe(distance, last);
+        last = distance;
         size_t most = src_len - at < MAX_LENGTH ? src_len - at : MAX_LENGTH;
         size_t n = least + match_length(in + at + least, in + at + least - distance, most - least);
-        if (!put_literals(&o, in + literals, at - literals) || !put_match(&o, distance, n))
+        if (!put_sequence(&o, in + literals, at - literals, distance, n))
             return 0;
         /* Two places near the end of the match are enough to find what follows it again. */
         size_t end = literals = at + n;

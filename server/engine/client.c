@@ -329,8 +329,15 @@ void engine_write_clients(struct engine *e) {
     size_t count = e->writing_count;
     if (count == 0)
         return;
-    for (size_t i = 0; i < count; i++)
-        e->stats.net_out -= e->writing[i]->net_out;
+    size_t fed = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct client *cl = e->writing[i];
+        e->stats.net_out -= cl->net_out;
+        if (__builtin_expect(cl->source != NULL, 0)) { /* replicas first: who has a reply finds its write there sooner */
+            e->writing[i] = e->writing[fed];
+            e->writing[fed++] = cl;
+        }
+    }
     if (e->io != NULL && count > 1 && io_pool_threads(e->io) > 1)
         io_pool_run(e->io, (void **)e->writing, count, write_item, &job);
     else

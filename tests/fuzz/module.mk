@@ -10,6 +10,7 @@ FUZZERS = \
 	tests/fuzz/fuzz_lzf \
 	tests/fuzz/fuzz_quicklist \
 	tests/fuzz/fuzz_rdb \
+	tests/fuzz/fuzz_replication \
 	tests/fuzz/fuzz_restore \
 	tests/fuzz/fuzz_resp \
 	tests/fuzz/fuzz_stream
@@ -22,6 +23,7 @@ tests_fuzz_fuzz_listpack_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_lzf_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_quicklist_LDADD = $(FUZZ_MAIN) $(DS_LIBS)
 tests_fuzz_fuzz_rdb_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)
+tests_fuzz_fuzz_replication_LDADD = $(FUZZ_MAIN) $(REPLICATION_LIBS)
 tests_fuzz_fuzz_restore_LDADD = $(FUZZ_MAIN) $(COMMANDS_LIBS)
 tests_fuzz_fuzz_resp_LDADD = $(FUZZ_MAIN) $(PROTO_LIBS)
 tests_fuzz_fuzz_stream_LDADD = $(FUZZ_MAIN) $(RDB_LIBS)

@@ -3,6 +3,7 @@
 
 #include "persistence/aof/check.h"
 #include "persistence/aof/loader.h"
+#include "persistence/aof/writer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,6 +216,40 @@ static void test_huge_lengths_do_not_allocate(void **state) {
 
 /* ---- the checker ----------------------------------------------------------------------------------------------- */
 
+/* An increment of a replica, which begins where the log stands in database 5. */
+static void test_a_select_in_front_of_the_log_counts_for_no_offset(void **state) {
+    (void)state;
+    static const char group[] = SET("a", "1");
+    const struct fs *fs = simdisk_fs(disk);
+    struct changelog_history h = {.id2_offset = -1};
+    memset(h.id, 'a', CHANGELOG_ID_CHARS);
+    memset(h.id2, '0', CHANGELOG_ID_CHARS);
+    put(MANIFEST, "file a.aof.1.incr.aof seq 1 type i\n");
+    struct aof_file *f = NULL;
+    assert_int_equal(aof_file_create(&f, fs, INCR, "a.aof.1.incr.aof", 1), 0);
+    f->select_db = 5;
+    struct iovec iov = {(void *)(uintptr_t)group, sizeof group - 1};
+    struct aof_statement st = {.history = &h, .durable = 1000, .now_ms = 1};
+    assert_int_equal(aof_file_commit(f, &iov, 1, 1000, 1000 + sizeof group - 1, &st), 0);
+    st.durable = 1000 + sizeof group - 1;
+    struct iovec more = {(void *)(uintptr_t)group, sizeof group - 1};
+    assert_int_equal(aof_file_commit(f, &more, 1, 1000 + sizeof group - 1, 1000 + 2 * (sizeof group - 1), &st), 0);
+    aof_file_close(f);
+    assert_int_equal(load(), LOADER_OK);
+    assert_string_equal(applied.data, "SELECT 5;SET a 1;SET a 1;");
+    assert_true(result.recovery.annotated);
+    assert_int_equal(result.recovery.offset, 1000 + 2 * (sizeof group - 1));
+    /* A damaged database number is found like any other damage. */
+    struct buf b = BUF_INIT;
+    assert_int_equal(simdisk_get(disk, INCR, &b), 0);
+    char *at = memmem(b.data, b.len, "\r\n5\r\n", 5);
+    assert_non_null(at);
+    at[2] = '6';
+    simdisk_put(disk, INCR, b.data, b.len);
+    buf_deinit(&b);
+    assert_int_equal(load(), LOADER_CORRUPT);
+}
+
 static bool answer;
 
 static void on_report(void *ctx, const char *line) {
@@ -316,6 +351,7 @@ int main(void) {
         TEST(test_a_missing_file_is_said),
         TEST(test_a_command_that_cannot_be_applied_stops),
         TEST(test_a_single_file_becomes_the_base_at_every_kill),
+        TEST(test_a_select_in_front_of_the_log_counts_for_no_offset),
         TEST(test_huge_lengths_do_not_allocate),
         TEST(test_the_checker_names_offset_key_and_reason_and_fixes),
         TEST(test_the_checker_cuts_at_a_time),
