@@ -16,8 +16,8 @@ from harness.replication import DISK, DISKLESS, FAST, Link, binary, link_is_up, 
 pytestmark = pytest.mark.holdfast
 MB = 1 << 20
 BACKLOG = 1 * MB
-# Beyond the backlog: what is written while a frame of the snapshot is on its way, whole segments, the window.
-IN_FLIGHT = 6 * MB
+# Beyond the backlog: what is written while a frame of the snapshot is on its way, in whole segments; and a pause.
+IN_FLIGHT = 8 * MB
 LOADS = ["disabled", "flush-before-load", "swapdb"]
 
 
