@@ -35,21 +35,27 @@ static void on_event(struct loop *loop, int fd, unsigned events, void *arg);
 
 /* ---- closing ---- */
 
-static void close_conn(struct replication *r) {
+static void drop_conn(struct replication *r) {
     struct link *l = &r->link;
     if (l->state == LINK_STREAM) {
-        link_end_stream(r);
         engine_set_primary_link(r->engine, NULL, NULL, NULL, NULL);
         l->down_us = clock_mono_us();
     }
-    link_drop_snapshot(r);
     conn_destroy(l->conn);
     l->conn = NULL;
     l->watches_read = l->watches_write = false;
-    buf_deinit(&l->in);
     buf_deinit(&l->out);
-    buf_init(&l->in);
     buf_init(&l->out);
+}
+
+static void close_conn(struct replication *r) {
+    struct link *l = &r->link;
+    if (l->state == LINK_STREAM || l->state == LINK_DRAINS)
+        link_end_stream(r);
+    drop_conn(r);
+    link_drop_snapshot(r);
+    buf_deinit(&l->in);
+    buf_init(&l->in);
 }
 
 void link_close(struct replication *r, const char *reason) {
@@ -62,8 +68,16 @@ void link_close(struct replication *r, const char *reason) {
         log_warning("MASTER <-> REPLICA sync: %s", reason);
         snprintf(l->last_error, sizeof l->last_error, "%s", reason);
     }
-    close_conn(r);
-    l->state = LINK_WAITS;
+    if (was_up && !spool_is_empty(&l->spool)) {
+        drop_conn(r);
+        l->state = LINK_DRAINS;
+    } else if (l->state == LINK_LOADING && l->loading && l->spools) {
+        drop_conn(r); /* link_load_snapshot() goes on from there */
+        l->state = LINK_WAITS;
+    } else {
+        close_conn(r);
+        l->state = LINK_WAITS;
+    }
     /* The sooner it comes back, the less has to be kept for it; a primary that is gone is not asked more often. */
     l->retry_us = clock_mono_us() + (was_up ? FIRST_RETRY_US : RETRY_US);
 }
@@ -364,6 +378,7 @@ void link_cron(struct replication *r) {
     switch (l->state) {
     case LINK_OFF:
     case LINK_WAITS:
+    case LINK_DRAINS:
         break;
     case LINK_CONNECTING:
     case LINK_HANDSHAKE:
@@ -396,8 +411,8 @@ void link_before_sleep(struct replication *r) {
         link_load_snapshot(r);
         work_off(r);
     }
-    if (l->state == LINK_STREAM && !spool_is_empty(&l->spool) && !engine_is_busy(r->engine) &&
-        !changelog_is_full(r->log))
+    if ((l->state == LINK_STREAM || l->state == LINK_DRAINS) && !spool_is_empty(&l->spool) &&
+        !engine_is_busy(r->engine) && !changelog_is_full(r->log))
         link_drain_spool(r);
     if (l->kill_due) {
         l->kill_due = false;

@@ -12,7 +12,8 @@
  * loaded, executed afterwards. It is executed in pieces, one a cycle, and what comes meanwhile is put behind it, so
  * that the primary never has to wait for this node.
  *
- * A link that breaks takes with it what was put aside: the node then asks to continue where it stands. */
+ * What is here outlives the connection: it is executed before the next attempt, which then asks to continue behind it.
+ * Unless frames are still to come: then it is of no use without the rest of the snapshot. */
 
 #define PIECE_BYTES (1024 * 1024)
 
@@ -69,28 +70,41 @@ int link_take_payload(struct replication *r, size_t *ret_payload, size_t *ret_us
     return 0;
 }
 
+/* The rest of the stream does not join what is here. */
+static void fail(struct replication *r, const char *reason) {
+    spool_clear(&r->link.spool);
+    link_close(r, reason);
+}
+
 void link_spool_input(struct replication *r, size_t from) {
     struct link *l = &r->link;
     int rc = spool_append(&l->spool, l->in.data + from, l->in.len - from);
     l->in.len = from;
     if (rc < 0)
-        link_close(r, spool_failure(rc));
+        fail(r, spool_failure(rc));
+}
+
+void link_drain_without_connection(struct replication *r, int db) {
+    struct link *l = &r->link;
+    link_begin_stream(r, db);
+    engine_set_primary_link(r->engine, NULL, NULL, NULL, NULL);
+    l->state = LINK_DRAINS;
 }
 
 void link_drain_spool(struct replication *r) {
     struct link *l = &r->link;
     if (buf_try_reserve(&l->in, PIECE_BYTES) != 0) {
-        link_close(r, "out of memory for what the primary sends");
+        fail(r, "out of memory for what the primary sends");
         return;
     }
     ssize_t n = spool_take(&l->spool, l->in.data + l->in.len, PIECE_BYTES);
     if (n < 0) {
-        link_close(r, spool_failure((int)n));
+        fail(r, spool_failure((int)n));
         return;
     }
     l->in.len += (size_t)n;
     link_take_stream(r);
-    if (l->state != LINK_STREAM)
+    if (l->state != LINK_STREAM && l->state != LINK_DRAINS)
         return;
     loop_dont_wait(r->loop);
     if (!spool_is_empty(&l->spool))
@@ -98,4 +112,11 @@ void link_drain_spool(struct replication *r) {
     log_notice("The changes of the meantime are applied; at most %" PRIu64 " bytes of them waited",
                l->spool.peak_bytes);
     spool_clear(&l->spool);
+    if (l->state == LINK_DRAINS) {
+        link_end_stream(r);
+        buf_clear(&l->in); /* the beginning of a group: it comes again */
+        l->spools = false;
+        l->state = LINK_WAITS;
+        link_retry(r);
+    }
 }

@@ -120,6 +120,7 @@ void link_take_stream(struct replication *r) {
         char text[200];
         snprintf(text, sizeof text, "the request behind offset %" PRIu64 " of the stream is garbage: %s",
                  changelog_sealed(r->log), fault);
+        spool_clear(&l->spool);
         link_close(r, text);
     }
 }

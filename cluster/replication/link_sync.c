@@ -41,6 +41,7 @@ void link_begin_snapshot(struct replication *r) {
     struct link *l = &r->link;
     transfer_begin(&l->transfer);
     frames_begin(&l->frames);
+    l->spools = false;
     unpack_begin(&l->unpack);
     l->state = LINK_HEADER;
 }
@@ -215,7 +216,7 @@ static int read_more(struct wire *w) {
 static ssize_t read_wire(void *arg, void *p, size_t n) {
     struct wire *w = arg;
     struct link *l = &w->r->link;
-    if (l->conn == NULL) /* closed while clients were served: its bytes are gone, too */
+    if (l->conn == NULL && !l->spools) /* closed while clients were served: its bytes are gone, too */
         return w->error = -ECONNABORTED;
     while (w->ready == 0) {
         size_t used = 0;
@@ -305,9 +306,14 @@ void link_load_snapshot(struct replication *r) {
     buf_deinit(&error);
     /* The connection may have gone while clients were served. */
     if (l->conn == NULL || got != REPLICATION_ADOPTED) {
+        bool keeps = got == REPLICATION_ADOPTED && known && l->state == LINK_WAITS && !spool_is_empty(&l->spool);
         if (got == REPLICATION_ADOPTED)
             l->history_known = known;
-        if (l->state != LINK_WAITS)
+        if (keeps)
+            link_drain_without_connection(r, db >= 0 ? db : 0);
+        else if (l->state == LINK_WAITS)
+            spool_clear(&l->spool);
+        else
             link_close(r, w.reason[0] != '\0' ? w.reason
                           : w.error != 0      ? strerror(-w.error)
                                               : "the snapshot of the primary could not be loaded");

@@ -95,6 +95,7 @@ static void cmd_role(struct call *c) {
         [LINK_TRANSFER] = "sync",
         [LINK_LOADING] = "sync",
         [LINK_STREAM] = "connected",
+        [LINK_DRAINS] = "connect",
     };
     const struct replication *r = call_context(c);
     if (!r->is_replica) {

@@ -98,6 +98,7 @@ enum link_state {
     LINK_TRANSFER, /* its bytes, into a file */
     LINK_LOADING,  /* from the file or from the wire */
     LINK_STREAM,
+    LINK_DRAINS, /* the connection is gone; what was put aside is executed before the next attempt */
 };
 
 struct link {
@@ -225,6 +226,7 @@ int link_take_payload(struct replication *r, size_t *ret_payload, size_t *ret_us
 /* Puts link.in from `from` on aside; closes the link where that fails. */
 void link_spool_input(struct replication *r, size_t from);
 void link_drain_spool(struct replication *r); /* executes a piece of what was put aside */
+void link_drain_without_connection(struct replication *r, int db); /* … behind a load that the connection did not outlive */
 /* ---- link_stream.c ---- */
 void link_begin_stream(struct replication *r, int db);
 void link_take_stream(struct replication *r); /* bytes of it are in link.in */

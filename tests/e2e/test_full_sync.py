@@ -215,13 +215,12 @@ def test_a_replica_that_stops_reading_holds_the_others_up_for_a_bounded_time(mak
 
 
 def test_a_link_that_breaks_behind_the_snapshot_continues(make_node, link):
-    """The stream that waited is lost with the link, and asked for again."""
     primary = primary_of(make_node, DISK, **{"repl-backlog-size": str(64 * MB)})
     fill(primary, 24)
     wire = link(primary, rate=24 * MB)
     writer = Writer(primary, 5, 24 * 256)
     writer.start()
-    replica = follower(make_node, wire)
+    replica = follower(make_node, wire, {"appendonly": "yes"})
     replica.wait_log("Loading DB in memory", 20)
     wire.cut()
     wait_until(lambda: link_is_up(replica), 20, what="the link")
@@ -231,6 +230,102 @@ def test_a_link_that_breaks_behind_the_snapshot_continues(make_node, link):
 
 
 FULLRESYNC = b"+FULLRESYNC " + b"a" * 40 + b" 100\r\n$FRAMES\r\n"
+
+
+def frame(kind, payload=b""):
+    return kind + len(payload).to_bytes(4, "little") + payload
+
+
+def changes(payload):
+    return b"".join(frame(b"C", payload[i:i + MB]) for i in range(0, len(payload), MB))
+
+
+def snapshot_bytes(make_node):
+    node = make_node()
+    with node.client() as c:
+        c.call("SET", "from", "snapshot")
+        c.call("SAVE")
+    with open(node.path("dump.rdb"), "rb") as f:
+        return f.read()
+
+
+class FakePrimary:
+    """Answers each PSYNC with the next of `answers` and closes; keeps what was asked."""
+
+    def __init__(self, answers):
+        self.listener = socket.create_server(("127.0.0.1", free_port()))
+        self.port = self.listener.getsockname()[1]
+        self.answers, self.asked = answers, []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                self.talk(s)
+            except OSError:
+                pass
+            s.close()
+
+    def talk(self, s):
+        f = s.makefile("rb")
+        while True:
+            count = int(f.readline()[1:] or 0)
+            if count == 0:
+                return
+            words = [f.read(int(f.readline()[1:]) + 2)[:-2] for _ in range(count)]
+            name = words[0].upper()
+            if name == b"PING":
+                s.sendall(b"+PONG\r\n")
+            elif name == b"REPLCONF":
+                s.sendall(b"+OK\r\n")
+            elif name == b"PSYNC":
+                self.asked.append(words[1:])
+                s.sendall(self.answers[min(len(self.asked), len(self.answers)) - 1])
+                s.shutdown(socket.SHUT_WR)
+                f.read()
+                return
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("sized", [True, False])
+def test_what_waits_is_applied_although_the_link_is_gone(make_node, load, sized):
+    body = snapshot_bytes(make_node)
+    group = encode("SELECT", 0) + b"".join(encode("SET", f"k{i}", "v" * 1000) for i in range(5000))
+    cut = len(group) // 3
+    frames = (frame(b"N", len(body).to_bytes(8, "little")) if sized else b"") + changes(group[:cut])
+    frames += frame(b"S", body[:50]) + frame(b"C") + changes(group[cut:-3]) + frame(b"S", body[50:]) + frame(b"E")
+    frames += group[-3:] + encode("INCR", "n") + encode("MULTI") + encode("INCR", "n")  # its EXEC is lost
+    fake = FakePrimary([FULLRESYNC + frames, b"-LOADING busy\r\n"])
+    replica = make_node({"repl-diskless-load": load, **FAST})
+    with replica.client() as c:
+        c.call("SET", "mine", 1)
+        c.call("REPLICAOF", "127.0.0.1", fake.port)
+        wait_until(lambda: len(fake.asked) >= 2, 10, what="the second attempt")
+        assert fake.asked[1] == [b"a" * 40, b"%d" % (100 + len(group) + len(encode("INCR", "n")) + 1)]
+        assert c.call("GET", "from") == b"snapshot" and c.call("GET", "n") == b"1" and c.call("GET", "mine") is None
+        assert c.call("DBSIZE") == 5002
+    fake.close()
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_what_waits_is_dropped_when_the_link_goes_before_the_snapshot_is_whole(make_node, load):
+    body = snapshot_bytes(make_node)
+    frames = frame(b"C", encode("SELECT", 0) + encode("SET", "k", 1)) + frame(b"S", body[:50])
+    fake = FakePrimary([FULLRESYNC + frames, b"-LOADING busy\r\n"])
+    replica = make_node({"repl-diskless-load": load, **FAST})
+    with replica.client() as c:
+        c.call("REPLICAOF", "127.0.0.1", fake.port)
+        wait_until(lambda: len(fake.asked) >= 2, 10, what="the second attempt")
+        assert fake.asked[1][0] != b"a" * 40
+        assert c.call("DBSIZE") == 0
+    fake.close()
 
 
 @pytest.mark.parametrize("load", ["disabled", "swapdb"])
@@ -245,40 +340,17 @@ FULLRESYNC = b"+FULLRESYNC " + b"a" * 40 + b" 100\r\n$FRAMES\r\n"
     (b"S\7\0\0\0\x04\x22\x4d\x18\xff\xff\xff" + b"E\0\0\0\0", "(damaged|Failed trying)"),
 ], ids=["kind", "empty", "huge", "end", "size", "excess", "snapshot", "packed"])
 def test_garbage_in_the_frames_closes_the_link_and_costs_no_data(make_node, answer, reason, load):
-    listener = socket.create_server(("127.0.0.1", free_port()))
+    fake = FakePrimary([FULLRESYNC + answer])
     replica = make_node({"repl-diskless-load": load, **FAST})
     with replica.client() as c:
         c.call("SET", "mine", 1)
-
-    def serve():
-        while True:
-            try:
-                s, _ = listener.accept()
-            except OSError:
-                return
-            f = s.makefile("rb")
-            try:
-                for line in f:
-                    if line.strip().upper() == b"PING":
-                        s.sendall(b"+PONG\r\n")
-                    elif line.strip().upper() == b"REPLCONF":
-                        s.sendall(b"+OK\r\n")
-                    elif line.strip().upper() == b"PSYNC":
-                        s.sendall(FULLRESYNC + answer)
-                        time.sleep(0.5)
-                        break
-            except OSError:
-                pass
-            s.close()
-
-    threading.Thread(target=serve, daemon=True).start()
     with replica.client() as c:
-        c.call("REPLICAOF", "127.0.0.1", listener.getsockname()[1])
+        c.call("REPLICAOF", "127.0.0.1", fake.port)
         replica.wait_log(reason)
         c.call("REPLICAOF", "NO", "ONE")
         if load == "swapdb" or "Failed" not in reason:
             assert c.call("GET", "mine") == b"1"
-    listener.close()
+    fake.close()
     assert replica.alive()
 
 
