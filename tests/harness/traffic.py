@@ -42,9 +42,10 @@ def one(r):
 
 
 class Traffic:
-    """A thread that writes at about `per_second` (None: as fast as it can) until `stop`; survives a node that restarts."""
+    """A thread that writes at about `per_second` (None: as fast as it can) until `stop`; survives a node that restarts. One
+    batch in `large` has a value of up to a megabyte."""
 
-    def __init__(self, node, seed=1, per_second=None, large=False):
+    def __init__(self, node, seed=1, per_second=None, large=0):
         self.node, self.random, self.per_second, self.large = node, random.Random(seed), per_second, large
         self.count = 0
         self.stops = False
@@ -64,7 +65,7 @@ class Traffic:
                             self.gate.wait(0.05)
                             continue
                         batch = [q for _ in range(20) for q in one(self.random)]
-                        if self.large and self.random.randrange(20) == 0:
+                        if self.large and self.random.randrange(self.large) == 0:
                             batch.append(("SET", f"large{self.random.randrange(6)}", "y" * self.random.randrange(10 ** 6)))
                         c.pipeline(batch)
                         self.count += len(batch)
