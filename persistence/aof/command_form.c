@@ -69,7 +69,7 @@ bool form_pieces_flush(struct form_pieces *p) {
     memcpy(argv, p->fixed, p->fixed_count * sizeof argv[0]);
     for (size_t i = 0; i < p->held; i++) {
         const struct packed_item *item = &p->items[i];
-        argv[p->fixed_count + i] = item->is_int ? slice_of(digits[i], num_format_i64(digits[i], item->i)) : item->s;
+        argv[p->fixed_count + i] = packed_text(item, digits[i]);
     }
     size_t argc = p->fixed_count + p->held;
     p->held = 0;
@@ -92,12 +92,8 @@ static void write_string(struct command_form *f, struct slice key, const struct 
 }
 
 static value_form_fn *const forms[VALUE_TYPES] = {
-    [VALUE_STRING] = write_string,
-    [VALUE_HASH] = form_write_hash,
-    [VALUE_SET] = value_form_set,
-    [VALUE_LIST] = value_form_list,
-    [VALUE_ZSET] = zset_form_write,
-    [VALUE_STREAM] = value_form_stream,
+    [VALUE_STRING] = write_string,  [VALUE_HASH] = form_write_hash, [VALUE_SET] = value_form_set,
+    [VALUE_LIST] = value_form_list, [VALUE_ZSET] = zset_form_write, [VALUE_STREAM] = value_form_stream,
 };
 
 static int write_entry(void *arg, const struct entry *e) {

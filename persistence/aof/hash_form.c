@@ -24,12 +24,9 @@ static int write_deadline(void *arg, const struct packed_item *field, const stru
     (void)value;
     if (deadline_ms == FIELD_NO_DEADLINE)
         return 0;
-    const struct slice argv[6] = {SLICE_LIT("HPEXPIREAT"),
-                                  d->key,
-                                  slice_of(deadline, num_format_i64(deadline, deadline_ms)),
-                                  SLICE_LIT("FIELDS"),
-                                  SLICE_LIT("1"),
-                                  field->is_int ? slice_of(digits, num_format_i64(digits, field->i)) : field->s};
+    const struct slice argv[6] = {
+        SLICE_LIT("HPEXPIREAT"), d->key,         slice_of(deadline, num_format_i64(deadline, deadline_ms)),
+        SLICE_LIT("FIELDS"),     SLICE_LIT("1"), packed_text(field, digits)};
     return form_command(d->form, argv, 6) ? 0 : 1;
 }
 

@@ -23,10 +23,6 @@ struct arguments {
     size_t cap;
 };
 
-static struct slice item_text(char digits[NUM_I64_CHARS], const struct packed_item *item) {
-    return item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s;
-}
-
 static bool write_entry(struct command_form *f, struct slice key, struct arguments *a, struct stream_iter *it,
                         struct stream_id id, uint64_t fields) {
     char text[ID_CHARS];
@@ -42,8 +38,8 @@ static bool write_entry(struct command_form *f, struct slice key, struct argumen
     for (size_t i = 3; i < n; i += 2) {
         struct packed_item field, value;
         stream_iter_field(it, &field, &value);
-        a->argv[i] = item_text(a->digits[i], &field);
-        a->argv[i + 1] = item_text(a->digits[i + 1], &value);
+        a->argv[i] = packed_text(&field, a->digits[i]);
+        a->argv[i + 1] = packed_text(&value, a->digits[i + 1]);
     }
     return form_command(f, a->argv, (int)n);
 }

@@ -124,7 +124,7 @@ static int note_field(void *arg, const struct packed_item *field, const struct p
     (void)value;
     if (deadline_ms == FIELD_NO_DEADLINE)
         return 0;
-    struct slice name = field->is_int ? slice_of(digits, num_format_i64(digits, field->i)) : field->s;
+    struct slice name = packed_text(field, digits);
     HF_ASSERT(name.n <= UINT32_MAX);
     store_le64(head, (uint64_t)deadline_ms);
     store_le32(head + 8, (uint32_t)name.n);
@@ -187,9 +187,8 @@ static const char *take_packed(void *arg, const struct packed_item *item) {
         return NULL;
     }
     char field_digits[NUM_I64_CHARS], value_digits[NUM_I64_CHARS];
-    struct slice field =
-        k->field.is_int ? slice_of(field_digits, num_format_i64(field_digits, k->field.i)) : k->field.s;
-    struct slice value = item->is_int ? slice_of(value_digits, num_format_i64(value_digits, item->i)) : item->s;
+    struct slice field = packed_text(&k->field, field_digits);
+    struct slice value = packed_text(item, value_digits);
     return hash_put(k->into, field, value) ? NULL : "a packed payload holds a name twice";
 }
 

@@ -183,7 +183,7 @@ static bool seen_before(struct packed *k, struct slice bytes) {
 static inline const char *check_pair(struct packed *k, struct packed_item item, struct packed_item score_item) {
     uint64_t at = k->n / 2;
     char *digits = k->digits[at & 1];
-    struct slice bytes = item.is_int ? slice_of(digits, num_format_i64(digits, item.i)) : item.s;
+    struct slice bytes = packed_text(&item, digits);
     double score = score_item.is_int ? (double)score_item.i : 0;
     if (!score_item.is_int && num_parse_double(score_item.s, &score) != 0)
         return "a score is not a number";

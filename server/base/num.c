@@ -77,30 +77,10 @@ static const char digit_pairs[] = "000102030405060708091011121314151617181920212
                                   "8081828384858687888990919293949596979899";
 
 static unsigned count_digits(uint64_t v) {
-    static const uint64_t powers[20] = {0,
-                                        10u,
-                                        100u,
-                                        1000u,
-                                        10000u,
-                                        100000u,
-                                        1000000u,
-                                        10000000u,
-                                        100000000u,
-                                        1000000000u,
-                                        UINT64_C(10000000000),
-                                        UINT64_C(100000000000),
-                                        UINT64_C(1000000000000),
-                                        UINT64_C(10000000000000),
-                                        UINT64_C(100000000000000),
-                                        UINT64_C(1000000000000000),
-                                        UINT64_C(10000000000000000),
-                                        UINT64_C(100000000000000000),
-                                        UINT64_C(1000000000000000000),
-                                        UINT64_C(10000000000000000000)};
     /* log10(2) is about 1233/4096; the table corrects the estimate by one. */
     unsigned bits = 64u - (unsigned)__builtin_clzll((unsigned long long)(v | 1));
     unsigned guess = bits * 1233 >> 12;
-    return guess + (v >= powers[guess]);
+    return guess + ((v | 1) >= num_powers_of_10[guess]); /* 0 has a digit, too */
 }
 
 size_t num_format_u64(char *dst, uint64_t v) {

@@ -1,7 +1,8 @@
 /* Numbers and text: exact, checked conversions in the field's formats.
  *
  * Thread: any. Nothing allocates. All parse functions take the whole slice: leading or trailing blanks, a plus sign,
- * leading zeros (except "0") and an empty slice are not numbers, as Redis's string2ll() has it, unless stated otherwise.
+ * leading zeros (except "0") and an empty slice are not numbers, as Redis's string2ll() has it, unless stated
+ * otherwise.
  */
 #ifndef HF_BASE_NUM_H
 #define HF_BASE_NUM_H
@@ -12,8 +13,8 @@
 
 #include "server/base/slice.h"
 
-#define NUM_I64_CHARS 21      /* room for any int64 in decimal, with NUL */
-#define NUM_DOUBLE_CHARS 384  /* room for any double written by num_format_double() with NUL */
+#define NUM_I64_CHARS 21     /* room for any int64 in decimal, with NUL */
+#define NUM_DOUBLE_CHARS 384 /* room for any double written by num_format_double() with NUL */
 #define NUM_LDOUBLE_CHARS 5120
 
 /* 0 and *ret_value, or -1. */
@@ -22,8 +23,8 @@ int num_parse_u64(struct slice s, uint64_t *ret_value) __attribute__((warn_unuse
 /* Accepts what strtod()/strtold() accept for the whole slice with no leading blank, "inf" forms too; NaN is refused. */
 int num_parse_double(struct slice s, double *ret_value) __attribute__((warn_unused_result));
 int num_parse_ldouble(struct slice s, long double *ret_value) __attribute__((warn_unused_result));
-/* Memory sizes: decimal digits with optional b, k, kb, m, mb, g, gb, any case (k = 1000, kb = 1024). Checked. A negative sign
- * is accepted and carried. 0, or -1 on syntax or overflow. */
+/* Memory sizes: decimal digits with optional b, k, kb, m, mb, g, gb, any case (k = 1000, kb = 1024). Checked. A
+ * negative sign is accepted and carried. 0, or -1 on syntax or overflow. */
 int num_parse_memory(struct slice s, int64_t *ret_bytes) __attribute__((warn_unused_result));
 
 /* Write digits to dst without NUL and return the count. dst has NUM_I64_CHARS. */
@@ -37,9 +38,20 @@ size_t num_format_ldouble_human(char *dst, long double v);
 size_t num_format_human_bytes(char *dst, uint64_t bytes);
 
 /* Checked arithmetic: true when the result overflowed (ret_ is then unspecified). */
-static inline bool num_add_size(size_t a, size_t b, size_t *ret_sum) { return __builtin_add_overflow(a, b, ret_sum); }
-static inline bool num_mul_size(size_t a, size_t b, size_t *ret_product) { return __builtin_mul_overflow(a, b, ret_product); }
-static inline bool num_add_i64(int64_t a, int64_t b, int64_t *ret_sum) { return __builtin_add_overflow(a, b, ret_sum); }
-static inline bool num_mul_i64(int64_t a, int64_t b, int64_t *ret_product) { return __builtin_mul_overflow(a, b, ret_product); }
+static inline bool num_add_size(size_t a, size_t b, size_t *ret_sum) {
+    return __builtin_add_overflow(a, b, ret_sum);
+}
+static inline bool num_mul_size(size_t a, size_t b, size_t *ret_product) {
+    return __builtin_mul_overflow(a, b, ret_product);
+}
+static inline bool num_add_i64(int64_t a, int64_t b, int64_t *ret_sum) {
+    return __builtin_add_overflow(a, b, ret_sum);
+}
+static inline bool num_mul_i64(int64_t a, int64_t b, int64_t *ret_product) {
+    return __builtin_mul_overflow(a, b, ret_product);
+}
+
+/* 10 to the power of the index. */
+extern const uint64_t num_powers_of_10[20];
 
 #endif

@@ -18,7 +18,7 @@ typedef unsigned __int128 u128;
 
 #define MANTISSA_BITS 53
 
-static const uint64_t powers_of_10[20] = {
+const uint64_t num_powers_of_10[20] = {
     1,
     10,
     100,
@@ -54,7 +54,7 @@ static double power_of_2(int e) {
 /* The double nearest to digits / 10^fraction: digits > 0, fraction < 20. The quotient of both, shifted so that it has
  * at least 62 bits, and whether it is exact decide every rounding. */
 static double divide_decimal(uint64_t digits, unsigned fraction) {
-    uint64_t power = powers_of_10[fraction];
+    uint64_t power = num_powers_of_10[fraction];
     int up = __builtin_clzll(digits), down = __builtin_clzll(power);
     u128 numerator = (u128)(digits << up) << 63;
     uint64_t divisor = power << down;
@@ -90,7 +90,7 @@ static bool parse_plain_decimal(struct slice s, double *ret_value) {
     }
     if (any == 0 || count > 19 || fraction > 19)
         return false;
-    double v = digits == 0 || (count <= 15 && fraction <= 15) ? (double)digits / (double)powers_of_10[fraction]
+    double v = digits == 0 || (count <= 15 && fraction <= 15) ? (double)digits / (double)num_powers_of_10[fraction]
                                                               : divide_decimal(digits, fraction);
     *ret_value = s.p[0] == '-' ? -v : v;
     return true;
@@ -197,15 +197,15 @@ static uint64_t digits_of(double v, int *ret_exponent) {
             u128 half = (u128)1 << (shift - 1), rest = product & (2 * half - 1);
             u128 whole = product >> shift;
             whole += rest > half || (rest == half && (whole & 1) != 0);
-            if (whole > powers_of_10[DIGITS])
+            if (whole > num_powers_of_10[DIGITS])
                 continue;
             d = (uint64_t)whole;
         } else {
             d = (uint64_t)(product << -shift);
-            if (d > powers_of_10[DIGITS])
+            if (d > num_powers_of_10[DIGITS])
                 continue;
         }
-        if (d == powers_of_10[DIGITS]) {
+        if (d == num_powers_of_10[DIGITS]) {
             d /= 10;
             exponent++;
         }

@@ -32,12 +32,12 @@ void digest_mix(struct digest *d, struct slice s) {
 
 void digest_xor_item(struct digest *d, const struct packed_item *item) {
     char digits[NUM_I64_CHARS];
-    digest_xor(d, item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s);
+    digest_xor(d, packed_text(item, digits));
 }
 
 void digest_mix_item(struct digest *d, const struct packed_item *item) {
     char digits[NUM_I64_CHARS];
-    digest_mix(d, item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s);
+    digest_mix(d, packed_text(item, digits));
 }
 
 static void mix_u32(struct digest *d, uint32_t v) {

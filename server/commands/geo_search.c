@@ -377,7 +377,7 @@ static void reply_places(struct call *c, const struct search *s, const struct fi
         const struct place *p = &f->at[i];
         if (extras != 0)
             resp_array(c->w, extras + 1);
-        zset_reply_item(c->w, &p->member);
+        call_reply_item(c->w, &p->member);
         if (s->with_distance)
             geo_reply_distance(c, p->distance_m / s->unit_m);
         if (s->with_hash)
@@ -392,13 +392,13 @@ static void store_places(struct call *c, const struct search *s, const struct fi
     size_t longest = 0;
     char digits[24];
     for (size_t i = 0; i < n; i++) {
-        struct slice member = zset_item_bytes(&f->at[i].member, digits);
+        struct slice member = packed_text(&f->at[i].member, digits);
         if (member.n > longest)
             longest = member.n;
     }
     struct collection z = sorted_set_create(keyspace_rules(c->ks), n, longest);
     for (size_t i = 0; i < n; i++)
-        (void)sorted_set_put(&z, zset_item_bytes(&f->at[i].member, digits),
+        (void)sorted_set_put(&z, packed_text(&f->at[i].member, digits),
                              s->store_distance ? f->at[i].distance_m / s->unit_m : f->at[i].score);
     zset_store_result(c, &to, &z, s->form == SEARCH_STORE ? "geosearchstore" : "georadiusstore");
 }

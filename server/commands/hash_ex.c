@@ -35,7 +35,7 @@ static void hgetdel_run(struct call *c) {
             resp_null(c->w);
             continue;
         }
-        hash_reply_item(c, &value);
+        call_reply_item(c->w, &value);
         hash_remove(&t.col, field);
         removed[n++] = field;
     }
@@ -124,7 +124,7 @@ static bool get_and_change(struct call *c, struct hash_target *t, struct slice f
         resp_null(c->w);
         return false;
     }
-    hash_reply_item(c, &value);
+    call_reply_item(c->w, &value);
     if (o->ttl == TTL_UNTOUCHED || (o->ttl == TTL_PERSIST && current_ms == FIELD_NO_DEADLINE))
         return false;
     return passed ? hash_remove(&t->col, field)

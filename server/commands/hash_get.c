@@ -12,7 +12,7 @@ static void hget_run(struct call *c) {
     if (!hash_open_read(c, &t))
         return;
     if (t.e != NULL && hash_get(&t.col, c->argv[2], t.now_ms, &value))
-        hash_reply_item(c, &value);
+        call_reply_item(c->w, &value);
     else
         resp_null(c->w);
 }
@@ -25,7 +25,7 @@ static void hmget_run(struct call *c) {
     resp_array(c->w, (size_t)c->argc - 2);
     for (int i = 2; i < c->argc; i++) {
         if (t.e != NULL && hash_get(&t.col, c->argv[i], t.now_ms, &value))
-            hash_reply_item(c, &value);
+            call_reply_item(c->w, &value);
         else
             resp_null(c->w);
     }
@@ -43,9 +43,9 @@ static int reply_field(void *arg, const struct packed_item *field, const struct 
     if (deadline_ms != FIELD_NO_DEADLINE && deadline_ms < k->now_ms)
         return 0;
     if (k->fields)
-        hash_reply_item(k->call, field);
+        call_reply_item(k->call->w, field);
     if (k->values)
-        hash_reply_item(k->call, value);
+        call_reply_item(k->call->w, value);
     return 0;
 }
 

@@ -28,14 +28,6 @@ bool hash_close(struct call *c, struct hash_target *t);
  */
 void hash_close_announced(struct call *c, struct hash_target *t, const char *event, size_t fields);
 
-/* Replies an element as a bulk. */
-static inline void hash_reply_item(struct call *c, const struct packed_item *item) {
-    if (item->is_int)
-        resp_bulk_i64(c->w, item->i);
-    else
-        resp_bulk(c->w, item->s);
-}
-
 /* ---- the newer commands' arguments ---- */
 
 struct hash_fields {

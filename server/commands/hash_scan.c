@@ -3,77 +3,27 @@
 
 #include "server/commands/hash_int.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "server/base/assert.h"
 #include "server/base/num.h"
 #include "server/commands/rows.h"
-#include "server/ds/glob.h"
+#include "server/commands/scan_options.h"
 #include "server/engine/engine.h"
 
 static bool is_due(int64_t deadline_ms, int64_t now_ms) {
     return deadline_ms != FIELD_NO_DEADLINE && deadline_ms < now_ms;
 }
 
-static struct slice item_text(const struct packed_item *item, char digits[static NUM_I64_CHARS]) {
-    return item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s;
-}
-
 /* ---- HSCAN ---- */
-
-/* A cursor as strtoul() reads it: a sign is accepted, blanks in front are not, a NUL ends it. */
-static bool parse_cursor(struct slice s, uint64_t *ret_cursor) {
-    char text[40];
-    if (s.n >= sizeof text || (s.n > 0 && isspace((unsigned char)s.p[0])))
-        return false;
-    memcpy(text, s.p, s.n);
-    text[s.n] = '\0';
-    char *end;
-    errno = 0;
-    uint64_t cursor = strtoull(text, &end, 10);
-    if (*end != '\0' || errno == ERANGE)
-        return false;
-    *ret_cursor = cursor;
-    return true;
-}
 
 #define STEPS_PER_FIELD 10 /* chains looked at for each field aimed at */
 
 struct scan {
     struct call *call;
     int64_t now_ms;
-    int64_t count;
-    struct slice pattern;
-    bool every, values;
+    struct scan_options options;
     size_t shown;
     size_t seen;
 };
-
-static bool parse_scan(struct call *c, struct scan *s) {
-    for (int i = 3; i < c->argc; i++) {
-        bool more = i + 1 < c->argc;
-        if (slice_is(c->argv[i], "count") && more) {
-            if (!call_arg_i64(c, ++i, &s->count))
-                return false;
-            if (s->count < 1) {
-                call_error_syntax(c);
-                return false;
-            }
-        } else if (slice_is(c->argv[i], "match") && more) {
-            s->pattern = c->argv[++i];
-            s->every = s->pattern.n == 1 && s->pattern.p[0] == '*';
-        } else if (slice_is(c->argv[i], "novalues")) {
-            s->values = false;
-        } else {
-            call_error_syntax(c);
-            return false;
-        }
-    }
-    return true;
-}
 
 static void show(void *arg, const struct packed_item *field, const struct packed_item *value, int64_t deadline_ms) {
     struct scan *s = arg;
@@ -81,44 +31,37 @@ static void show(void *arg, const struct packed_item *field, const struct packed
     s->seen++;
     if (is_due(deadline_ms, s->now_ms))
         return;
-    if (!s->every && !glob_match(s->pattern, item_text(field, digits), false))
+    if (!scan_shows(&s->options, packed_text(field, digits)))
         return;
-    hash_reply_item(s->call, field);
-    if (s->values)
-        hash_reply_item(s->call, value);
-    s->shown += 1 + s->values;
+    call_reply_item(s->call->w, field);
+    if (!s->options.no_values)
+        call_reply_item(s->call->w, value);
+    s->shown += s->options.no_values ? 1 : 2;
 }
 
 static uint64_t scan_fields(const struct collection *h, uint64_t cursor, struct scan *s) {
-    int64_t steps = s->count > INT64_MAX / STEPS_PER_FIELD ? INT64_MAX : s->count * STEPS_PER_FIELD;
+    int64_t steps = s->options.count > INT64_MAX / STEPS_PER_FIELD ? INT64_MAX : s->options.count * STEPS_PER_FIELD;
     do
         cursor = hash_scan(h, cursor, show, s);
-    while (cursor != 0 && --steps > 0 && s->seen < (size_t)s->count);
+    while (cursor != 0 && --steps > 0 && s->seen < (size_t)s->options.count);
     return cursor;
 }
 
 static void hscan_run(struct call *c) {
     uint64_t cursor;
     struct hash_target t;
-    if (!parse_cursor(c->argv[2], &cursor)) {
-        call_error(c, "ERR invalid cursor");
+    if (!scan_arg_cursor(c, 2, &cursor) || !hash_open_read(c, &t))
+        return;
+    if (t.e == NULL) {
+        scan_reply_nothing(c);
         return;
     }
-    if (!hash_open_read(c, &t))
+    struct scan s = {.call = c, .now_ms = t.now_ms};
+    if (!scan_arg_options(c, 3, SCAN_ALLOWS_NOVALUES, &s.options))
         return;
-    struct scan s = {.call = c, .now_ms = t.now_ms, .count = 10, .every = true, .values = true};
-    if (t.e != NULL && !parse_scan(c, &s))
-        return;
-    resp_array(c->w, 2);
-    struct outq_hole cursor_hole = outq_open_hole(c->w->q);
-    struct outq_hole fields_hole = resp_open(c->w);
-    cursor = t.e != NULL ? scan_fields(&t.col, cursor, &s) : 0;
-    resp_close_array(c->w, fields_hole, s.shown);
-
-    char digits[NUM_I64_CHARS], head[NUM_I64_CHARS + 11];
-    size_t n = num_format_u64(digits, cursor);
-    int len = snprintf(head, sizeof head, "$%zu\r\n%.*s\r\n", n, (int)n, digits);
-    outq_fill_hole(c->w->q, cursor_hole, head, (size_t)len);
+    struct scan_reply reply = scan_reply_open(c);
+    cursor = scan_fields(&t.col, cursor, &s);
+    scan_reply_close(c, &reply, cursor, s.shown);
 }
 
 /* ---- HRANDFIELD ---- */
@@ -139,9 +82,9 @@ struct draw {
 static void reply_drawn(const struct draw *d, const struct packed_item *field, const struct packed_item *value) {
     if (d->values && d->call->w->resp > 2)
         resp_array(d->call->w, 2);
-    hash_reply_item(d->call, field);
+    call_reply_item(d->call->w, field);
     if (d->values)
-        hash_reply_item(d->call, value);
+        call_reply_item(d->call->w, value);
 }
 
 static int show_nth(void *arg, const struct packed_item *field, const struct packed_item *value, int64_t deadline_ms) {
@@ -191,7 +134,7 @@ static void reply_distinct(struct draw *d, uint64_t n) {
         char digits[NUM_I64_CHARS];
         bool any = hash_random(&d->t->col, rng, &field, &value, &deadline_ms);
         HF_ASSERT(any);
-        if (!is_due(deadline_ms, d->t->now_ms) && fields_add(drawn, item_text(&field, digits)))
+        if (!is_due(deadline_ms, d->t->now_ms) && fields_add(drawn, packed_text(&field, digits)))
             reply_drawn(d, &field, &value);
     }
     fields_destroy(drawn);

@@ -32,13 +32,6 @@ size_t list_range(int64_t start, int64_t end, size_t count, size_t *ret_from) {
     return (size_t)(end - start) + 1;
 }
 
-void list_reply_item(struct call *c, const struct packed_item *v) {
-    if (v->is_int)
-        resp_bulk_i64(c->w, v->i);
-    else
-        resp_bulk(c->w, v->s);
-}
-
 void list_error_large(struct call *c) {
     call_error(c, "ERR Element too large");
 }

@@ -15,7 +15,6 @@ bool list_arg_side(struct call *c, int i, enum quicklist_side *ret_side);
  * of the head leaves nothing (strings differ there: range.h). Returns how many elements are left, and 0 as *ret_from
  * where none is. */
 size_t list_range(int64_t start, int64_t end, size_t count, size_t *ret_from);
-void list_reply_item(struct call *c, const struct packed_item *v);
 /* Replies that an element is too long for any list. */
 void list_error_large(struct call *c);
 /* Stores l, changed by a removal, back to e; announces the event, and "del" where nothing is left. */

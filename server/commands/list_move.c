@@ -20,7 +20,7 @@ static void rotate(struct call *c, const struct keyref *key, struct entry *e, co
         buf_append_slice(&copy, v.s);
         v.s = buf_slice(&copy);
     }
-    list_reply_item(c, &v);
+    call_reply_item(c->w, &v);
     list_drop(&l, m->from, 1);
     int rc = list_push_moved(&l, m->to, v);
     bool there = call_collection_store(c, key, e, VALUE_LIST, &l);
@@ -35,7 +35,7 @@ static void move_between(struct call *c, const struct keyref *from, struct entry
     struct collection source = call_collection(c, from_e);
     struct collection target = to_e != NULL ? call_collection(c, to_e) : list_create(keyspace_rules(c->ks));
     const struct packed_item v = list_peek(&source, m->from);
-    list_reply_item(c, &v);
+    call_reply_item(c->w, &v);
     int rc = list_push_moved(&target, m->to, v);
     bool there = call_collection_store(c, to, to_e, VALUE_LIST, &target);
     HF_ASSERT(rc == 0 && there);

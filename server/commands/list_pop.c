@@ -9,7 +9,8 @@
 #include "server/commands/rows.h"
 
 static int reply_each(void *arg, const struct packed_item *v) {
-    list_reply_item(arg, v);
+    const struct call *c = arg;
+    call_reply_item(c->w, v);
     return 0;
 }
 
@@ -33,7 +34,7 @@ static void pop_array(struct call *c, const struct keyref *key, struct entry *e,
 static void pop_one(struct call *c, const struct keyref *key, struct entry *e, enum quicklist_side side) {
     struct collection l = call_collection(c, e);
     const struct packed_item v = list_peek(&l, side);
-    list_reply_item(c, &v);
+    call_reply_item(c->w, &v);
     list_drop(&l, side, 1);
     list_removed(c, key, e, &l, list_pop_event(side));
 }

@@ -34,14 +34,15 @@ static void lindex_run(struct call *c) {
     struct buf scratch = BUF_INIT;
     struct packed_item v;
     if (list_get(&l, index, &scratch, &v))
-        list_reply_item(c, &v);
+        call_reply_item(c->w, &v);
     else
         resp_null(c->w);
     buf_deinit(&scratch);
 }
 
 static int reply_each(void *arg, const struct packed_item *v) {
-    list_reply_item(arg, v);
+    const struct call *c = arg;
+    call_reply_item(c->w, v);
     return 0;
 }
 

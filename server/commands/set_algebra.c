@@ -89,7 +89,7 @@ struct result {
 /* Nonzero when there are enough. */
 static int result_add(struct result *r, const struct packed_item *member) {
     if (r->kind == RESULT_REPLY) {
-        set_reply_item(r->call, member);
+        call_reply_item(r->call->w, member);
     } else if (r->kind == RESULT_STORE) {
         if (!r->made) {
             r->set = set_create(keyspace_rules(r->call->ks), 1, member->is_int ? SLICE_LIT("0") : member->s);

@@ -8,7 +8,8 @@
 #include "server/commands/set_int.h"
 
 static int reply_item(void *arg, const struct packed_item *member) {
-    set_reply_item(arg, member);
+    const struct call *c = arg;
+    call_reply_item(c->w, member);
     return 0;
 }
 
@@ -152,7 +153,7 @@ struct scan {
 static void show(void *arg, const struct packed_item *member) {
     struct scan *k = arg;
     char digits[NUM_I64_CHARS];
-    struct slice text = member->is_int ? slice_of(digits, num_format_i64(digits, member->i)) : member->s;
+    struct slice text = packed_text(member, digits);
     if (!scan_shows(&k->options, text))
         return;
     resp_bulk(k->call->w, text);

@@ -5,13 +5,6 @@
 #include "server/engine/call.h"
 #include "server/store/set.h"
 
-/* A member as a bulk string. */
-static inline void set_reply_item(struct call *c, const struct packed_item *member) {
-    if (member->is_int)
-        resp_bulk_i64(c->w, member->i);
-    else
-        resp_bulk(c->w, member->s);
-}
 /* All members, behind a header that says how many. */
 void set_reply_members(struct call *c, const struct collection *s);
 /* Stores a set that lost members and announces it with this event, and "del" where the key went with the last one. */

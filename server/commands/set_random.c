@@ -62,14 +62,14 @@ struct taking {
 };
 
 static void take(struct taking *t, const struct packed_item *member) {
-    set_reply_item(t->call, member);
+    call_reply_item(t->call->w, member);
     pieces_add(&t->pieces, member);
 }
 
 static void take_and_note(void *arg, const struct packed_item *member) {
     struct taking *t = arg;
     char digits[NUM_I64_CHARS];
-    struct slice text = member->is_int ? slice_of(digits, num_format_i64(digits, member->i)) : member->s;
+    struct slice text = packed_text(member, digits);
     take(t, member);
     buf_append(&t->text, &text.n, sizeof text.n);
     buf_append_slice(&t->text, text);
@@ -176,7 +176,7 @@ static void spop_run(struct call *c) {
     }
     struct collection s = call_collection(c, e);
     const struct packed_item member = set_random(&s, engine_rng(c->engine));
-    set_reply_item(c, &member);
+    call_reply_item(c->w, &member);
     struct buf text = BUF_INIT;
     if (member.is_int)
         buf_append_i64(&text, member.i);
@@ -193,7 +193,8 @@ static void spop_run(struct call *c) {
 /* ---- SRANDMEMBER ---- */
 
 static void reply_member(void *arg, const struct packed_item *member) {
-    set_reply_item(arg, member);
+    const struct call *c = arg;
+    call_reply_item(c->w, member);
 }
 
 static void srandmember_count(struct call *c) {
@@ -219,7 +220,7 @@ static void srandmember_count(struct call *c) {
     resp_array(c->w, (size_t)-n);
     for (; n < 0; n++) {
         const struct packed_item member = set_random(&s, rng);
-        set_reply_item(c, &member);
+        call_reply_item(c->w, &member);
     }
 }
 
@@ -242,7 +243,7 @@ static void srandmember_run(struct call *c) {
     }
     const struct collection s = call_collection(c, e);
     const struct packed_item member = set_random(&s, engine_rng(c->engine));
-    set_reply_item(c, &member);
+    call_reply_item(c->w, &member);
 }
 
 static const char *const tips[] = {"nondeterministic_output", NULL};

@@ -311,10 +311,8 @@ static void emit_reply(struct sort *s, void *arg, bool found, const struct packe
     (void)arg;
     if (!found)
         resp_null(s->c->w);
-    else if (v->is_int)
-        resp_bulk_i64(s->c->w, v->i);
     else
-        resp_bulk(s->c->w, v->s);
+        call_reply_item(s->c->w, v);
 }
 
 static void emit_push(struct sort *s, void *arg, bool found, const struct packed_item *v) {

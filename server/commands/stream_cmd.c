@@ -178,13 +178,6 @@ void stream_reply_id(struct call *c, struct stream_id id) {
     resp_bulk(c->w, slice_of(text, stream_id_format(text, id)));
 }
 
-static inline void reply_item(struct resp_writer *w, const struct packed_item *item) {
-    if (item->is_int)
-        resp_bulk_i64(w, item->i);
-    else
-        resp_bulk(w, item->s);
-}
-
 void stream_reply_entry(struct call *c, struct stream_iter *it, struct stream_id id, uint64_t fields) {
     struct packed_item field, value;
     resp_array(c->w, 2);
@@ -192,8 +185,8 @@ void stream_reply_entry(struct call *c, struct stream_iter *it, struct stream_id
     resp_array(c->w, 2 * fields);
     for (uint64_t i = 0; i < fields; i++) {
         stream_iter_field(it, &field, &value);
-        reply_item(c->w, &field);
-        reply_item(c->w, &value);
+        call_reply_item(c->w, &field);
+        call_reply_item(c->w, &value);
     }
 }
 

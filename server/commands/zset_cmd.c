@@ -117,10 +117,6 @@ bool zset_arg_positive(struct call *c, int at, int64_t min, const char *error, i
 
 /* ---- replies ---- */
 
-struct slice zset_item_bytes(const struct packed_item *item, char digits[24]) {
-    return item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s;
-}
-
 void zset_reply_header(const struct zset_reply *r, size_t n) {
     resp_array(r->w, r->shape == ZSET_FLAT ? n * 2 : n);
 }
@@ -128,7 +124,7 @@ void zset_reply_header(const struct zset_reply *r, size_t n) {
 static void reply_one(const struct zset_reply *r, const struct packed_item *member, double score) {
     if (r->shape == ZSET_NESTED)
         resp_array(r->w, 2);
-    zset_reply_item(r->w, member);
+    call_reply_item(r->w, member);
     if (r->shape != ZSET_MEMBERS)
         resp_double(r->w, score);
 }

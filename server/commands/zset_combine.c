@@ -178,7 +178,7 @@ static int unite(void *arg, const struct packed_item *member, double score) {
     char digits[24];
     bool added;
     score = weighted(k->in, score);
-    struct zmember *m = zset_build_member(k->result, zset_item_bytes(member, digits), score, &added);
+    struct zmember *m = zset_build_member(k->result, packed_text(member, digits), score, &added);
     if (!added)
         m->score = aggregate(k->q->aggregate, m->score, score);
     return 0;
@@ -192,7 +192,7 @@ static void keep(struct work *k, struct slice bytes, double score) {
 static int intersect(void *arg, const struct packed_item *member, double score) {
     struct work *k = arg;
     char digits[24];
-    struct slice bytes = zset_item_bytes(member, digits);
+    struct slice bytes = packed_text(member, digits);
     score = weighted(k->in, score);
     for (int i = 1; i < k->q->n; i++) {
         double other;
@@ -211,7 +211,7 @@ static int intersect(void *arg, const struct packed_item *member, double score) 
 static int subtract(void *arg, const struct packed_item *member, double score) {
     struct work *k = arg;
     char digits[24];
-    struct slice bytes = zset_item_bytes(member, digits);
+    struct slice bytes = packed_text(member, digits);
     double other;
     for (int i = 1; i < k->q->n; i++)
         if (input_find(&k->q->inputs[i], bytes, &other))

@@ -36,15 +36,6 @@ bool zset_arg_positive(struct call *c, int at, int64_t min, const char *error, i
 
 /* ---- replies ---- */
 
-static inline void zset_reply_item(struct resp_writer *w, const struct packed_item *item) {
-    if (item->is_int)
-        resp_bulk_i64(w, item->i);
-    else
-        resp_bulk(w, item->s);
-}
-/* The bytes of a member; digits has room for those of an integer. */
-struct slice zset_item_bytes(const struct packed_item *item, char digits[24]);
-
 enum zset_shape {
     ZSET_MEMBERS,
     ZSET_FLAT,   /* member, score, member, score, … */

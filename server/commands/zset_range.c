@@ -105,7 +105,7 @@ static void zrevrangebylex_run(struct call *c) {
 static int copy_member(void *arg, const struct packed_item *member, double score) {
     char digits[24];
     bool added;
-    (void)zset_build_member(arg, zset_item_bytes(member, digits), score, &added);
+    (void)zset_build_member(arg, packed_text(member, digits), score, &added);
     return 0;
 }
 

@@ -199,7 +199,7 @@ static int show(void *arg, const struct packed_item *member, double score) {
     struct scan *s = arg;
     struct resp_writer *w = s->call->w;
     char digits[24], text[NUM_DOUBLE_CHARS];
-    struct slice bytes = zset_item_bytes(member, digits);
+    struct slice bytes = packed_text(member, digits);
     if (!scan_shows(&s->options, bytes))
         return 0;
     resp_bulk(w, bytes);

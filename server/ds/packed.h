@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/base/num.h"
 #include "server/base/slice.h"
 
 struct packed_item {
@@ -27,6 +28,11 @@ static inline struct packed_item packed_int(int64_t i) {
 /* Bytes; whoever stores them may store the integer that they spell in canonical decimal form. */
 static inline struct packed_item packed_bytes(struct slice s) {
     return (struct packed_item){.s = s};
+}
+
+/* The bytes of an element; digits has room for those of an integer, and the bytes live as long as both. */
+static inline struct slice packed_text(const struct packed_item *item, char digits[static NUM_I64_CHARS]) {
+    return item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s;
 }
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "server/base/slice.h"
+#include "server/ds/packed.h"
 #include "server/engine/client.h"
 #include "server/engine/command.h"
 #include "server/proto/resp.h"
@@ -62,6 +63,14 @@ void call_error_oom(struct call *c);           /* OOM command not allowed when u
 void call_error_subcommand(struct call *c);
 /* HELP: title line "CMD <subcommand> …" and HELP lines around the module's own lines (NULL-terminated). */
 void call_reply_help(struct call *c, const char *const *lines);
+
+/* An element of a collection as a bulk string. */
+static inline void call_reply_item(struct resp_writer *w, const struct packed_item *item) {
+    if (item->is_int)
+        resp_bulk_i64(w, item->i);
+    else
+        resp_bulk(w, item->s);
+}
 
 /* argv[i] is a secret: the slow log must not show it. */
 void call_redact(struct call *c, int i);

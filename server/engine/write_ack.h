@@ -7,6 +7,9 @@
  * applied here and may reach the replicas yet, but nobody confirmed it. Reads are not held by these terms: they may see
  * what is not confirmed.
  *
+ * Ownership: terms and the source are copied; what a client waits for belongs to it and ends with it. Times are in
+ * milliseconds, offsets those of the change log.
+ *
  * Thread: the loop's thread; write_ack_limit() also on an I/O thread while that one waits. Nothing fails.
  */
 #ifndef HF_ENGINE_WRITE_ACK_H

@@ -43,10 +43,6 @@ static struct small_limits limits_of(const struct collection_rules *rules) {
                                  .element_bytes = (size_t)l->hash_max_listpack_value};
 }
 
-static struct slice item_bytes(const struct packed_item *item, char digits[static NUM_I64_CHARS]) {
-    return item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s;
-}
-
 static bool is_due(int64_t deadline_ms, int64_t now_ms) {
     return deadline_ms != FIELD_NO_DEADLINE && deadline_ms < now_ms;
 }
@@ -135,10 +131,10 @@ static void release_listpack(struct collection *h) {
 static int add_to_table(void *arg, const struct packed_item *field, const struct packed_item *value,
                         int64_t deadline_ms) {
     char field_digits[NUM_I64_CHARS], value_digits[NUM_I64_CHARS];
-    struct slice name = item_bytes(field, field_digits);
+    struct slice name = packed_text(field, field_digits);
     /* A payload that was not looked at closely may have a field twice: as in the small form, the first one counts. */
     if (fields_find(arg, name) == NULL)
-        fields_put(arg, name, item_bytes(value, value_digits), deadline_ms);
+        fields_put(arg, name, packed_text(value, value_digits), deadline_ms);
     return 0;
 }
 
@@ -383,7 +379,7 @@ static size_t remove_due_triples(struct small_timed *s, int64_t now_ms, size_t m
          at = next_triple(s->lp, at), n++) {
         char digits[NUM_I64_CHARS];
         struct packed_item field = listpack_get(s->lp, at);
-        each(arg, item_bytes(&field, digits));
+        each(arg, packed_text(&field, digits));
     }
     if (n != 0)
         listpack_delete(&s->lp, listpack_first(s->lp), (uint32_t)n * 3, NULL);
@@ -569,7 +565,7 @@ static void check_small(const struct listpack *lp, unsigned stride) {
     for (uint32_t at = listpack_first(lp); at != 0;) {
         char digits[NUM_I64_CHARS];
         struct packed_item field = listpack_get(lp, at);
-        HF_ASSERT(listpack_find(lp, listpack_first(lp), item_bytes(&field, digits), stride - 1) == at);
+        HF_ASSERT(listpack_find(lp, listpack_first(lp), packed_text(&field, digits), stride - 1) == at);
         for (unsigned i = 0; i < stride; i++) {
             HF_ASSERT(at != 0);
             if (i == 2)

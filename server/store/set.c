@@ -36,11 +36,6 @@ static struct small_limits limits_of(const struct collection *s) {
                                  .element_bytes = (size_t)l->set_max_listpack_value};
 }
 
-/* The text of a member. */
-static struct slice text_of(const struct packed_item *member, char digits[static NUM_I64_CHARS]) {
-    return member->is_int ? slice_of(digits, num_format_i64(digits, member->i)) : member->s;
-}
-
 /* False where a member is no integer. */
 static bool integer_of(struct slice member, int64_t *ret_value) {
     return member.n != 0 && member.n < NUM_I64_CHARS && num_parse_i64(member, ret_value) == 0;
@@ -89,7 +84,7 @@ size_t set_count(const struct collection *s) {
 
 static int add_to_table(void *arg, const struct packed_item *member) {
     char digits[NUM_I64_CHARS];
-    (void)fields_add(arg, text_of(member, digits));
+    (void)fields_add(arg, packed_text(member, digits));
     return 0;
 }
 
@@ -134,7 +129,7 @@ bool set_contains_item(const struct collection *s, const struct packed_item *mem
     char digits[NUM_I64_CHARS];
     if (member->is_int && s->encoding == VALUE_ENC_INTSET)
         return intset_find(s->object, member->i, NULL);
-    return set_contains(s, text_of(member, digits));
+    return set_contains(s, packed_text(member, digits));
 }
 
 /* Adds a member that is not there to a listpack, or to what becomes of it. */
@@ -204,7 +199,7 @@ bool set_add_item(struct collection *s, const struct packed_item *member) {
     char digits[NUM_I64_CHARS];
     if (member->is_int && s->encoding == VALUE_ENC_INTSET)
         return add_integer(s, member->i);
-    return set_add(s, text_of(member, digits));
+    return set_add(s, packed_text(member, digits));
 }
 
 static bool remove_integer(struct collection *s, int64_t i) {
@@ -232,7 +227,7 @@ bool set_remove_item(struct collection *s, const struct packed_item *member) {
     char digits[NUM_I64_CHARS];
     if (member->is_int && s->encoding == VALUE_ENC_INTSET)
         return remove_integer(s, member->i);
-    return set_remove(s, text_of(member, digits));
+    return set_remove(s, packed_text(member, digits));
 }
 
 void set_prefetch(const struct collection *s, const struct packed_item *member) {
@@ -387,7 +382,7 @@ static void check_listpack(const struct listpack *lp) {
     for (uint32_t at = listpack_first(lp); at != 0; at = listpack_next(lp, at)) {
         char digits[NUM_I64_CHARS];
         const struct packed_item member = listpack_get(lp, at);
-        HF_ASSERT(listpack_find(lp, listpack_first(lp), text_of(&member, digits), 0) == at);
+        HF_ASSERT(listpack_find(lp, listpack_first(lp), packed_text(&member, digits), 0) == at);
     }
 }
 

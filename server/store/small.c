@@ -15,13 +15,9 @@
 
 /* ---- elements ---- */
 
-/* The bytes of an element; digits has room for those of an integer. */
-static struct slice item_bytes(struct packed_item item, char digits[static NUM_I64_CHARS]) {
-    return item.is_int ? slice_of(digits, num_format_i64(digits, item.i)) : item.s;
-}
-
 static struct slice element_bytes(const struct listpack *lp, uint32_t at, char digits[static NUM_I64_CHARS]) {
-    return item_bytes(listpack_get(lp, at), digits);
+    const struct packed_item item = listpack_get(lp, at);
+    return packed_text(&item, digits);
 }
 
 bool small_fits(struct small_limits limits, size_t elements, size_t longest_bytes) {
@@ -242,7 +238,8 @@ struct fields *small_intset_enlarge(const struct intset *is, const struct table_
     struct fields *t = fields_for(policy, intset_count(is));
     for (uint32_t i = 0; t != NULL && i < intset_count(is); i++) {
         char digits[NUM_I64_CHARS];
-        HF_ASSERT(fields_add(t, item_bytes(packed_int(intset_get(is, i)), digits)));
+        const struct packed_item item = packed_int(intset_get(is, i));
+        HF_ASSERT(fields_add(t, packed_text(&item, digits)));
     }
     return t;
 }
@@ -254,7 +251,7 @@ struct listpack *small_set_from_intset(const struct intset *is, struct small_lim
     for (uint32_t i = 0; i < intset_count(is); i++) {
         char digits[NUM_I64_CHARS];
         struct packed_item item = packed_int(intset_get(is, i));
-        if (item_bytes(item, digits).n > limits.element_bytes || listpack_append(&lp, item) != 0) {
+        if (packed_text(&item, digits).n > limits.element_bytes || listpack_append(&lp, item) != 0) {
             listpack_destroy(lp);
             return NULL;
         }

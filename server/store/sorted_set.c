@@ -234,14 +234,10 @@ struct lex_walk {
     size_t before, inside;
 };
 
-static struct slice item_bytes(const struct packed_item *item, char digits[static NUM_I64_CHARS]) {
-    return item->is_int ? slice_of(digits, num_format_i64(digits, item->i)) : item->s;
-}
-
 static int lex_step(void *arg, const struct packed_item *member, double score) {
     struct lex_walk *k = arg;
     char digits[NUM_I64_CHARS];
-    struct slice bytes = item_bytes(member, digits);
+    struct slice bytes = packed_text(member, digits);
     (void)score;
     if (k->inside == 0 && !lex_inside(k->range, k->near_side, bytes)) {
         k->before++;
@@ -258,7 +254,7 @@ static int lex_meets(void *arg, const struct packed_item *member, double score) 
     const struct lex_walk *k = arg;
     char digits[NUM_I64_CHARS];
     (void)score;
-    return lex_inside(k->range, k->near_side, item_bytes(member, digits));
+    return lex_inside(k->range, k->near_side, packed_text(member, digits));
 }
 
 size_t sorted_set_lex_range(const struct collection *z, const struct sorted_set_lex *range, bool reverse,
